@@ -1,0 +1,112 @@
+import type { CloseReason } from "../base/close-reasons.ts";
+import type { Frame } from "../xmpp/frame.ts";
+import type { FramerLimits } from "../xmpp/framer.ts";
+import type { FramingError } from "../xmpp/framing-error.ts";
+
+/**
+ * The client's leg, whatever the transport. `edge/` implements it; negotiation and session own it, one after the other.
+ *
+ * Reading: the link frames what arrives and hands it to `owner`, one call per frame, then `linkChunkEnd` once per chunk
+ * (the owner flushes both legs there). Writing: `write` takes bytes that may change after it returns, and joins them
+ * into one socket write per `flush`.
+ */
+export interface Link {
+  /** Grows with each accepted connection of this process: of two links the greater one is the newer. */
+  readonly id: number;
+  readonly transport: "tcp";
+  /** The client's true address: from the PROXY header when a trusted balancer sent one. */
+  readonly client: Endpoint;
+  /** The address that the client reached. */
+  readonly server: Endpoint;
+  /** Encrypted, or declared trusted by its listener. */
+  readonly secure: boolean;
+  /** The name that the client asked for in TLS (SNI), null without TLS or without SNI. */
+  readonly servername: string | null;
+  /** Who gets the frames. Null: nothing is read any more (fenced). */
+  owner: LinkOwner | null;
+  /** `performance.now()` of the last byte that came from the client, whitespace included. */
+  readonly heardAt: number;
+  /** Bytes that the client's socket has not taken yet. */
+  readonly pendingBytes: number;
+
+  setLimits(limits: FramerLimits): void;
+  /** The next bytes begin a new stream (RFC 6120 §4.3.3, after STARTTLS and SASL). */
+  restartStream(): void;
+  /** Turns TLS on (RFC 6120 §5.4.3.3). False when bytes came behind `<starttls/>`: they must never count as encrypted. */
+  startTls(): boolean;
+  /** Borrows `bytes[start, end)` until it returns. Nothing leaves before `flush`. */
+  write(bytes: Buffer, start: number, end: number): void;
+  flush(): void;
+  /** Stops reading until `resume`: the core does not keep up. */
+  pause(): void;
+  resume(): void;
+  /** From now on nothing of this link is parsed and its owner hears nothing. Writing still works. */
+  fence(): void;
+  /** Flushes, closes the transport in its polite way, and gives up on the peer after a few seconds. The owner hears nothing more. */
+  end(): void;
+  /** Drops the transport at once. The owner hears nothing more. */
+  drop(): void;
+}
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** What negotiation and session hear from a link. */
+export interface LinkOwner {
+  linkHeader(link: Link, header: Frame): void;
+  linkFrame(link: Link, frame: Frame): void;
+  /** `</stream:stream>` came. */
+  linkStreamEnd(link: Link): void;
+  /** All frames of one chunk were handed over: flush. */
+  linkChunkEnd(link: Link): void;
+  /** The transport took all that was written. */
+  linkDrained(link: Link): void;
+  /** The client sent what no stream may hold. The owner answers and ends the link. */
+  linkRefused(link: Link, error: FramingError): void;
+  /** The transport is gone; the link is closed already. */
+  linkLost(link: Link, reason: CloseReason): void;
+}
+
+/** One client's stream to its core. `upstream/` implements it. Writing is as on a link. */
+export interface CoreStream {
+  /** The name of the core in the configuration. */
+  readonly coreName: string;
+  readonly traits: CoreTraits;
+  owner: CoreOwner | null;
+  readonly pendingBytes: number;
+  restartStream(): void;
+  write(bytes: Buffer, start: number, end: number): void;
+  flush(): void;
+  pause(): void;
+  resume(): void;
+  /** `</stream:stream>`, then the end of the transport: a core with XEP-0198 ends the session at once. */
+  end(): void;
+  /** Drops the transport without a word: a core with XEP-0198 keeps the session. The owner hears nothing more. */
+  drop(): void;
+}
+
+export interface CoreOwner {
+  /** The core's transport is up; the client's stream header may be sent. */
+  coreConnected(core: CoreStream): void;
+  coreHeader(core: CoreStream, header: Frame): void;
+  coreFrame(core: CoreStream, frame: Frame): void;
+  coreStreamEnd(core: CoreStream): void;
+  coreChunkEnd(core: CoreStream): void;
+  coreDrained(core: CoreStream): void;
+  /** The transport is gone, could not be had, or the core sent what is not XML. */
+  coreGone(core: CoreStream, reason: CloseReason, detail: string): void;
+}
+
+/** What differs between cores, as data (upstream/quirks). */
+export interface CoreTraits {
+  /** Stanzas a core keeps unacknowledged before it ends or empties a session; the edge stays below. */
+  readonly maxUnacked: number;
+}
+
+/** Opens streams to the core that serves a domain. */
+export interface Cores {
+  /** Null when no core serves `domain`. The stream calls `owner` back, never before `open` has returned. */
+  open(domain: string, client: Link, owner: CoreOwner): CoreStream | null;
+}

@@ -1,0 +1,73 @@
+/**
+ * A frame is the slice of bytes that arrived, proven well-formed by the framer: one first-level element, or the opening
+ * tag of the stream.
+ *
+ * It is borrowed: the framer uses one Frame object again and again, and `bytes` may be a shared read buffer. Whoever
+ * wants to keep it past their own return calls `retain(frame)`. When `stable` is true the bytes themselves never change,
+ * so that a subarray of them may be handed to a socket without a copy.
+ */
+export interface Frame {
+  kind: FrameKind;
+  /** The buffer that holds the frame; the frame is `bytes[start, end)`. */
+  bytes: Buffer;
+  start: number;
+  end: number;
+  /** Index in `bytes` just past the start tag's `>`. For `<r/>` it equals `end`. */
+  tagEnd: number;
+  /** Index range of the element's name (with prefix) in `bytes`. */
+  nameStart: number;
+  nameEnd: number;
+  /** True when the bytes in [start, end) never change after the frame was handed over. */
+  stable: boolean;
+  /**
+   * True when the frame uses, anywhere inside, a prefix (other than `xml`) or relies on a default namespace other than
+   * jabber:client that only the stream header declares: such a frame is not self-contained on another stream.
+   */
+  usesStreamPrefix: boolean;
+}
+
+/**
+ * What a frame is, by its expanded name. `message`, `presence` and `iq` are jabber:client stanzas, the only kinds that
+ * XEP-0198 counts; everything at or above `FIRST_NONZA` is stream-level.
+ */
+export const KIND = {
+  /** The opening `<stream:stream …>` tag (RFC 6120 §4.2). */
+  streamHeader: 0,
+  message: 1,
+  presence: 2,
+  iq: 3,
+  /** `<r/>` and `<a/>` of urn:xmpp:sm:2 or :3. */
+  smRequest: 4,
+  smAnswer: 5,
+  /** Any other element of urn:xmpp:sm:2 or :3: enable, enabled, resume, resumed, failed. */
+  sm: 6,
+  /** urn:ietf:params:xml:ns:xmpp-sasl: auth, challenge, response, abort, success, failure. */
+  sasl: 7,
+  /** urn:ietf:params:xml:ns:xmpp-tls: starttls, proceed, failure. */
+  tls: 8,
+  /** urn:xmpp:csi:0: active, inactive. */
+  csi: 9,
+  /** `<stream:features/>` and `<stream:error/>`. */
+  features: 10,
+  streamError: 11,
+  /** Any other element. */
+  other: 12,
+} as const;
+export type FrameKind = (typeof KIND)[keyof typeof KIND];
+
+/** Whether XEP-0198 counts this frame. */
+export function isStanza(frame: Frame): boolean {
+  return frame.kind >= KIND.message && frame.kind <= KIND.iq;
+}
+
+/** The frame's bytes as a buffer of their own, safe to keep. Never from Node's pool: a slice of it would pin 64 KiB. */
+export function retain(frame: Frame): Buffer {
+  const copy = Buffer.allocUnsafeSlow(frame.end - frame.start);
+  frame.bytes.copy(copy, 0, frame.start, frame.end);
+  return copy;
+}
+
+/** The frame as text: for parsing and tests, never on the hot path. */
+export function textOf(frame: Frame): string {
+  return frame.bytes.toString("utf8", frame.start, frame.end);
+}
