@@ -1,0 +1,65 @@
+import { z } from "zod";
+import { addressRange, listenAddress } from "../base/option-types.ts";
+import { framerLimits } from "../xmpp/options.ts";
+
+export const listenerOptions = z.strictObject({
+  kind: z.enum(["starttls", "tls", "plaintext"]).meta({
+    description:
+      "`starttls`: RFC 6120, usually port 5222. `tls`: TLS from the first byte (XEP-0368), usually 5223 or 443. " +
+      "`plaintext`: behind a balancer that has ended TLS; what comes in counts as encrypted.",
+    reload: false,
+  }),
+  listen: listenAddress().meta({
+    description: "Where clients connect. `:5222` is every address of the machine, IPv4 and IPv6.",
+    reload: false,
+  }),
+  proxy_protocol: z
+    .strictObject({
+      trusted: z.array(addressRange()).min(1).meta({
+        description:
+          "The balancers: from these a PROXY header (version 1 or 2) is required, from anyone else it is refused.",
+        reload: false,
+      }),
+    })
+    .optional()
+    .meta({ description: "Takes the client's address from the balancer in front (PROXY protocol)." }),
+  backlog: z.number().int().min(1).max(65_535).default(1024).meta({
+    description: "Connections that the kernel holds until they are accepted. The kernel's own limit still counts.",
+    unit: "connections",
+    reload: false,
+  }),
+});
+
+export const listenersOptions = z
+  .array(listenerOptions)
+  .min(1)
+  .meta({ description: "The ports that clients connect to." });
+
+export type ListenerOptions = z.infer<typeof listenerOptions>;
+
+export const limitsOptions = z
+  .strictObject({
+    max_connections: z.number().int().min(1).max(1_000_000).default(20_000).meta({
+      description:
+        "Clients that are connected at once. Each takes a second file descriptor for its stream to the core.",
+      unit: "connections",
+      reload: true,
+    }),
+    max_connections_per_ip: z.number().int().min(0).max(1_000_000).default(0).meta({
+      description: "The same for one client address (IPv6: one /64 network). 0: no limit.",
+      unit: "connections",
+      reload: true,
+    }),
+    before_login: framerLimits(
+      { maxBytes: 16_384, maxDepth: 16, maxElements: 64, maxAttributes: 32 },
+      "What a client may send before it has logged in.",
+    ),
+    after_login: framerLimits(
+      { maxBytes: 262_144, maxDepth: 100, maxElements: 10_000, maxAttributes: 100 },
+      "What a client may send after it has logged in.",
+    ),
+  })
+  .prefault({})
+  .meta({ description: "What clients may cost." });
+
+export type LimitsOptions = z.infer<typeof limitsOptions>;

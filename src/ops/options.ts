@@ -1,0 +1,15 @@
+import { z } from "zod";
+import { listenAddress } from "../base/option-types.ts";
+
+export const opsOptions = z
+  .strictObject({
+    listen: listenAddress().prefault("127.0.0.1:9090").meta({
+      description:
+        "Where `/metrics`, `/healthz` and `/readyz` are served over HTTP. There is no login: keep it on a private address.",
+      reload: false,
+    }),
+  })
+  .prefault({})
+  .meta({ description: "What operators and their tools see." });
+
+export type OpsOptions = z.infer<typeof opsOptions>;

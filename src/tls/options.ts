@@ -1,0 +1,45 @@
+import { z } from "zod";
+import { filePath, secret } from "../base/option-types.ts";
+
+/** One certificate and its key, as files in PEM. */
+export const certificateOptions = z.strictObject({
+  certificate: filePath().meta({
+    description: "The certificate with its intermediate certificates (PEM, the domain's own first).",
+    reload: true,
+  }),
+  key: filePath().meta({ description: "The private key (PEM).", reload: true }),
+  key_passphrase: secret().optional().meta({ description: "Opens an encrypted private key.", reload: true }),
+});
+
+export type CertificateOptions = z.infer<typeof certificateOptions>;
+
+export const tlsOptions = z
+  .strictObject({
+    min_version: z.enum(["TLSv1.2", "TLSv1.3"]).default("TLSv1.2").meta({
+      description: "The oldest TLS version that a client may speak.",
+      reload: true,
+    }),
+    ciphers: z.string().min(1).optional().meta({
+      description: "Cipher suites in OpenSSL's notation. Absent: the ones that Node chooses.",
+      reload: true,
+    }),
+    ticket_rotation: z.number().int().min(60).max(604_800).default(43_200).meta({
+      description: "How often the key of the TLS session tickets changes. The one before stays valid as long again.",
+      unit: "s",
+      reload: true,
+    }),
+    ticket_secret: secret({ min: 32 }).optional().meta({
+      description:
+        "Several edges with the same secret resume each other's TLS sessions. Absent: each process makes its own.",
+      reload: true,
+    }),
+    handshake_timeout: z.number().min(1).max(120).default(10).meta({
+      description: "How long a client may take for the TLS handshake.",
+      unit: "s",
+      reload: true,
+    }),
+  })
+  .prefault({})
+  .meta({ description: "TLS towards the clients." });
+
+export type TlsOptions = z.infer<typeof tlsOptions>;
