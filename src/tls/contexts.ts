@@ -1,0 +1,148 @@
+import { constants } from "node:crypto";
+import { createSecureContext, type SecureContext, type SecureVersion, type TLSSocketOptions } from "node:tls";
+import { domainToASCII } from "node:url";
+import { BreakwaterError } from "../base/errors.ts";
+import type { TicketKeys } from "./tickets.ts";
+
+/** The ALPN name of direct TLS (XEP-0368 §2). */
+export const ALPN_XMPP_CLIENT = "xmpp-client";
+
+// No renegotiation: under TLS 1.2 a client could make the edge sign again and again on one connection.
+// No compression (CRIME). Servers choose the cipher, but prefer ChaCha20 for clients that put it first (no AES hardware).
+const SECURE_OPTIONS =
+  constants.SSL_OP_NO_RENEGOTIATION |
+  constants.SSL_OP_NO_COMPRESSION |
+  constants.SSL_OP_CIPHER_SERVER_PREFERENCE |
+  constants.SSL_OP_PRIORITIZE_CHACHA;
+
+/** One certificate as PEM: the chain with the leaf first, and its key. */
+export interface Certificate {
+  readonly chain: string | Buffer;
+  readonly key: string | Buffer;
+  readonly passphrase?: string | undefined;
+}
+
+/** The certificates of one domain: one, or an ECDSA and an RSA one of which each client gets what it can verify. */
+export interface DomainCertificates {
+  readonly domain: string;
+  readonly certificates: readonly Certificate[];
+}
+
+export interface TlsSettings {
+  readonly minVersion: SecureVersion;
+  /** An OpenSSL list; TLS 1.3 suites and older ciphers may stand together. Without it: Node's own list. */
+  readonly ciphers?: string | undefined;
+}
+
+interface Entry {
+  readonly certificates: readonly Certificate[];
+  context: SecureContext;
+}
+
+/**
+ * The TLS side of one edge process: a SecureContext per domain, the one options object that all its TLS sockets share,
+ * and the key that seals their session tickets. The first domain answers clients that name none or one we don't serve:
+ * the stream's `to` decides later (RFC 6120 §4.9.3.6), a handshake never fails over a name.
+ *
+ * `new TLSSocket(socket, contexts.serverOptions("starttls"))`: hand the object over as it is. It follows new
+ * certificates and ticket keys by itself; sockets that have begun their handshake keep what they began with.
+ */
+export class TlsContexts {
+  readonly #settings: TlsSettings;
+  readonly #tickets: TicketKeys;
+  readonly #entries = new Map<string, Entry>();
+  readonly #starttls: TLSSocketOptions;
+  readonly #tls: TLSSocketOptions;
+  #default: Entry | null = null;
+
+  constructor(settings: TlsSettings, tickets: TicketKeys) {
+    this.#settings = settings;
+    this.#tickets = tickets;
+    tickets.onRotated(() => this.#renew());
+    const shared: TLSSocketOptions = {
+      isServer: true,
+      SNICallback: (servername, done) => done(null, this.#named(servername)),
+    };
+    this.#starttls = shared;
+    // A callback and not ALPNProtocols: Node copies those into a new Buffer for every connection. A client that offers
+    // ALPN without our protocol gets the no_application_protocol alert (RFC 7301 §3.2); one without ALPN is welcome.
+    this.#tls = { ...shared, ALPNCallback: chooseProtocol };
+  }
+
+  /**
+   * Sets or replaces the certificates of one domain. The first domain ever set is the default one.
+   * Throws BreakwaterError("BW_TLS_CERTIFICATE") when OpenSSL refuses them; what was in use stays in use.
+   */
+  set(domain: DomainCertificates): void {
+    const name = canonicalName(domain.domain);
+    const entry: Entry = { certificates: domain.certificates, context: this.#build(domain) };
+    this.#entries.set(name, entry);
+    if (this.#default === null || this.#entries.keys().next().value === name) this.#setDefault(entry);
+  }
+
+  /** The context for what a client asked for in SNI; null only while no domain is set. */
+  secureContextFor(servername: string | undefined): SecureContext | null {
+    const entry = servername === undefined ? undefined : this.#entries.get(canonicalName(servername));
+    return (entry ?? this.#default)?.context ?? null;
+  }
+
+  /** For `new TLSSocket(socket, …)`. Always the same object per kind. Throws while no domain is set. */
+  serverOptions(kind: "starttls" | "tls"): TLSSocketOptions {
+    if (this.#default === null) throw new BreakwaterError("BW_TLS_CERTIFICATE", "TLS has no certificate to offer");
+    return kind === "tls" ? this.#tls : this.#starttls;
+  }
+
+  /** What the SNI callback answers. Undefined keeps the default context, which spares OpenSSL a copy per connection. */
+  #named(servername: string): SecureContext | undefined {
+    const entry = this.#entries.get(canonicalName(servername));
+    return entry === this.#default ? undefined : entry?.context;
+  }
+
+  #setDefault(entry: Entry): void {
+    this.#default = entry;
+    this.#starttls.secureContext = entry.context;
+    this.#tls.secureContext = entry.context;
+  }
+
+  /**
+   * New contexts with the current ticket key. Node can change the key of a live context only by a private call, and
+   * OpenSSL opens a ticket with the default context but seals one with the context of the SNI name: all change together.
+   */
+  #renew(): void {
+    for (const [domain, entry] of this.#entries) {
+      entry.context = this.#build({ domain, certificates: entry.certificates });
+    }
+    if (this.#default) this.#setDefault(this.#default);
+  }
+
+  #build({ domain, certificates }: DomainCertificates): SecureContext {
+    try {
+      return createSecureContext({
+        cert: certificates.map((one) => one.chain),
+        key: certificates.map((one) => ({ pem: one.key, ...(one.passphrase && { passphrase: one.passphrase }) })),
+        // Clients are not asked for certificates. An empty list spares each context Node's bundle of authorities.
+        ca: [],
+        minVersion: this.#settings.minVersion,
+        ...(this.#settings.ciphers && { ciphers: this.#settings.ciphers }),
+        secureOptions: SECURE_OPTIONS,
+        ticketKeys: this.#tickets.current,
+        // A ticket is of no use past its key.
+        sessionTimeout: this.#tickets.rotateSeconds,
+      });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new BreakwaterError("BW_TLS_CERTIFICATE", `the certificate of ${domain} cannot be used: ${reason}`, {
+        cause,
+      });
+    }
+  }
+}
+
+function chooseProtocol(offer: { protocols: string[] }): string | undefined {
+  return offer.protocols.includes(ALPN_XMPP_CLIENT) ? ALPN_XMPP_CLIENT : undefined;
+}
+
+/** How SNI writes a name: A-labels, lower case. What is no domain name stays as it is and matches nothing. */
+function canonicalName(domain: string): string {
+  return domainToASCII(domain) || domain.toLowerCase();
+}
