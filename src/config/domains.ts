@@ -34,11 +34,11 @@ const written = z.strictObject({
 export const domainOptions = written.transform((domain, context) => {
   const { certificate, key, key_passphrase, certificates = [], ...rest } = domain;
   const wrong = (key: string, message: string) => context.addIssue({ code: "custom", message, path: [key] });
-  if (certificate && !key) wrong("certificate", "expected a `key` beside the certificate");
-  if (key && !certificate) wrong("key", "expected a `certificate` beside the key");
-  if (key_passphrase && !key) wrong("key_passphrase", "expected a `key` beside the passphrase");
+  if (certificate && !key) wrong("certificate", "needs `key` beside it");
+  if (key && !certificate) wrong("key", "needs `certificate` beside it");
+  if (key_passphrase && !key) wrong("key_passphrase", "needs `key` beside it");
   if ((certificate || key) && certificates.length > 0)
-    wrong("certificates", "expected either `certificate` and `key`, or `certificates`, not both");
+    wrong("certificates", "stands beside `certificate` and `key`: write the one or the other");
   const one = certificate && key ? [{ certificate, key, ...(key_passphrase && { key_passphrase }) }] : [];
   return { ...rest, certificates: [...one, ...certificates] };
 });

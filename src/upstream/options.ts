@@ -23,6 +23,11 @@ export const coreName = z
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/)
   .meta({ expected: "a name of letters, digits, dots, dashes and underscores" });
 
+const mechanism = z
+  .string()
+  .regex(/^[A-Z0-9_-]{1,20}$/)
+  .meta({ expected: 'the name of a SASL mechanism such as "SCRAM-SHA-256"' });
+
 const coreTlsOptions = z
   .strictObject({
     ca: filePath().optional().meta({
@@ -56,7 +61,7 @@ export const coreOptions = z
       reload: true,
     }),
     mechanisms: z
-      .array(z.string().regex(/^[A-Z0-9_-]{1,20}$/))
+      .array(mechanism)
       .min(1)
       .optional()
       .meta({

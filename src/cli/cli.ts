@@ -1,0 +1,65 @@
+import yargs from "yargs";
+import { check } from "./check.ts";
+import { EXIT } from "./exit-codes.ts";
+import { run } from "./run.ts";
+import { tellBug, tellUsage } from "./usage.ts";
+import { version } from "./version.ts";
+
+const DEFAULT_CONFIG = "/etc/breakwater/breakwater.yaml";
+
+const configOption = {
+  alias: "c",
+  type: "string",
+  requiresArg: true,
+  default: DEFAULT_CONFIG,
+  describe: "The configuration file (YAML)",
+} as const;
+
+/** Runs one command line, without the names of Node and of the script. Sets the exit code; never throws. */
+export async function main(args: readonly string[]): Promise<void> {
+  // whoever reads our output may stop reading: `breakwater check --print | head`
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  await yargs([...args])
+    .scriptName("breakwater")
+    .locale("en")
+    .usage("$0 <command> [options]\n\nKeeps XMPP clients' sessions through bad networks, in front of an XMPP server.")
+    .command(
+      "run",
+      "Run the edge. SIGHUP reloads the configuration, SIGTERM stops",
+      (command) => command.option("config", configOption),
+      async ({ config }) => {
+        // a start that failed half-way may have left something open
+        process.exit(await run(config));
+      },
+    )
+    .command(
+      "check",
+      "Tell what a configuration means, or all of its mistakes",
+      (command) =>
+        command.option("config", configOption).option("print", {
+          type: "boolean",
+          default: false,
+          describe: "Print the whole configuration, defaults filled in and secrets hidden",
+        }),
+      (options) => {
+        process.exitCode = check(options);
+      },
+    )
+    .completion("completion", "Print a script that completes commands in bash or zsh")
+    .example("$0 run --config /etc/breakwater/breakwater.yaml", "Run in the foreground, log to standard output")
+    .example("$0 check -c breakwater.yaml", "Look before you reload")
+    .example("$0 completion >> ~/.bashrc", "Complete commands with the tab key")
+    .epilogue(
+      `Ends with ${EXIT.ok} when all is well, ${EXIT.usage} for a wrong command line, ${EXIT.config} for a wrong ` +
+        `configuration, ${EXIT.unavailable} when a port cannot be had, ${EXIT.software} for a bug.`,
+    )
+    .version(version())
+    .alias("help", "h")
+    .alias("version", "v")
+    .parserConfiguration({ "duplicate-arguments-array": false })
+    .strict()
+    .demandCommand(1, "Which command?")
+    .wrap(Math.min(100, process.stdout.columns ?? 100))
+    .fail((message, error) => (message ? tellUsage(message, args) : tellBug(error)))
+    .parseAsync();
+}

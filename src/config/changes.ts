@@ -1,0 +1,35 @@
+import { isDeepStrictEqual } from "node:util";
+import { Secret } from "../base/secret.ts";
+import { type OptionNode, pathText, ROOT } from "./option-tree.ts";
+import type { Config } from "./schema.ts";
+
+/** The options that differ and that only a restart applies (`reload: false` in the reference). */
+export function changesNeedingRestart(before: Config, after: Config): string[] {
+  return changed(ROOT, before, after, []);
+}
+
+function changed(node: OptionNode, before: unknown, after: unknown, path: readonly (string | number)[]): string[] {
+  if (same(before, after)) return [];
+  if (node.kind === "value") return node.about.reload === false ? [pathText(path)] : [];
+  if (node.kind === "section") {
+    const inside = [...node.keys].flatMap(([key, child]) =>
+      changed(child, at(before, key), at(after, key), [...path, key]),
+    );
+    // a section that came or went is told as one
+    return inside.length > 0 && (before === undefined || after === undefined) ? [pathText(path)] : inside;
+  }
+  const length = Math.max(lengthOf(before), lengthOf(after));
+  return Array.from({ length }, (_, i) => changed(node.item, at(before, i), at(after, i), [...path, i])).flat();
+}
+
+function same(before: unknown, after: unknown): boolean {
+  return before instanceof Secret ? before.equals(after) : isDeepStrictEqual(before, after);
+}
+
+function at(value: unknown, key: string | number): unknown {
+  return (value as Record<string | number, unknown> | undefined)?.[key];
+}
+
+function lengthOf(value: unknown): number {
+  return Array.isArray(value) ? value.length : 0;
+}

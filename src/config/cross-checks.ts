@@ -1,0 +1,109 @@
+import { nearest } from "./mistakes.ts";
+import { type OptionPath, pathText } from "./option-tree.ts";
+import type { Sections } from "./schema.ts";
+
+type Tell = (path: OptionPath, message: string) => void;
+
+/** Of each section what is valid by itself. A domain that is not wholly valid has no `certificates`. */
+export interface Draft {
+  readonly domains?: readonly Partial<Sections["domains"][number]>[] | undefined;
+  readonly listeners?: readonly Partial<Sections["listeners"][number]>[] | undefined;
+  readonly cores?: readonly Partial<Sections["cores"][number]>[] | undefined;
+  readonly limits?: Partial<Sections["limits"]> | undefined;
+  readonly stream_management?: Partial<Sections["stream_management"]> | undefined;
+  readonly ops?: Partial<Sections["ops"]> | undefined;
+}
+
+/** What no section can know alone. Where a value is absent because it is wrong, its consequences are not told. */
+export function crossCheck(draft: Draft, tell: Tell): void {
+  const { domains = [], listeners = [], cores = [] } = draft;
+  noneTwice(domains, (i) => ["domains", i, "name"], "the domain", tell);
+  noneTwice(cores, (i) => ["cores", i, "name"], "the core", tell);
+  domainsHaveCores(domains, cores, tell);
+  domainsHaveCertificates(domains, listeners, tell);
+  placesAreFree(listeners, draft.ops, tell);
+  for (const [i, { tls, connect }] of cores.entries()) {
+    if (tls && connect && connect.transport !== "tls")
+      tell(["cores", i, "tls"], `has no use: \`connect\` says ${connect.transport}, not tls://`);
+  }
+  boundsFit(draft, tell);
+}
+
+function noneTwice(
+  items: readonly { name?: string | undefined }[],
+  path: (i: number) => OptionPath,
+  what: string,
+  tell: Tell,
+): void {
+  const seen = new Set<string>();
+  for (const [i, { name }] of items.entries()) {
+    if (name === undefined) continue;
+    if (seen.has(name)) tell(path(i), `${what} ${JSON.stringify(name)} is here twice`);
+    seen.add(name);
+  }
+}
+
+function domainsHaveCores(
+  domains: NonNullable<Draft["domains"]>,
+  cores: NonNullable<Draft["cores"]>,
+  tell: Tell,
+): void {
+  const names = cores.flatMap(({ name }) => name ?? []);
+  if (names.length === 0 || names.length < cores.length) return;
+  for (const [i, { core, certificates }] of domains.entries()) {
+    if (core === undefined) {
+      if (names.length > 1 && certificates)
+        tell(["domains", i], `needs \`core\`, as there are several: one of ${names.join(", ")}`);
+    } else if (!names.includes(core)) {
+      const near = nearest(core, names);
+      const hint = near ? `did you mean ${JSON.stringify(near)}?` : `there is ${names.join(", ")}`;
+      tell(["domains", i, "core"], `no core is named ${JSON.stringify(core)}; ${hint}`);
+    }
+  }
+}
+
+function domainsHaveCertificates(
+  domains: NonNullable<Draft["domains"]>,
+  listeners: NonNullable<Draft["listeners"]>,
+  tell: Tell,
+): void {
+  const encrypted = listeners.findIndex(({ kind }) => kind !== undefined && kind !== "plaintext");
+  if (encrypted < 0) return;
+  const why = `as listeners[${encrypted}] is ${listeners[encrypted]?.kind}`;
+  for (const [i, { certificates }] of domains.entries()) {
+    if (certificates?.length === 0) tell(["domains", i], `needs \`certificate\` and \`key\`, ${why}`);
+  }
+}
+
+interface Place {
+  readonly path: OptionPath;
+  readonly host: string;
+  readonly port: number;
+}
+
+function placesAreFree(listeners: NonNullable<Draft["listeners"]>, ops: Draft["ops"], tell: Tell): void {
+  const places: Place[] = listeners.flatMap(({ listen }, i) =>
+    listen ? { path: ["listeners", i, "listen"], ...listen } : [],
+  );
+  if (ops?.listen) places.push({ path: ["ops", "listen"], ...ops.listen });
+  for (const [i, place] of places.entries()) {
+    const other = places.slice(0, i).find((earlier) => collide(earlier, place));
+    if (other) tell(place.path, `port ${place.port} is taken by ${pathText(other.path)}`);
+  }
+}
+
+/** Whether the kernel would refuse the second of the two. Port 0 is any free one. */
+function collide(a: Place, b: Place): boolean {
+  if (a.port !== b.port || a.port === 0) return false;
+  if (a.host === b.host || a.host === "::" || b.host === "::") return true;
+  const v4 = (host: string) => /^[\d.]+$/.test(host);
+  return (a.host === "0.0.0.0" && v4(b.host)) || (b.host === "0.0.0.0" && v4(a.host));
+}
+
+function boundsFit({ limits = {}, stream_management: sm = {} }: Draft, tell: Tell): void {
+  const [before, after] = [limits.before_login?.max_bytes ?? 0, limits.after_login?.max_bytes ?? Infinity];
+  if (before > after)
+    tell(["limits", "before_login", "max_bytes"], `may not exceed limits.after_login.max_bytes (${after})`);
+  const [each, all] = [sm.max_queue_bytes ?? 0, sm.max_total_bytes ?? Infinity];
+  if (each > all) tell(["stream_management", "max_queue_bytes"], `may not exceed max_total_bytes (${all})`);
+}

@@ -1,0 +1,58 @@
+import { accessSync, constants } from "node:fs";
+import ipaddr from "ipaddr.js";
+import { fileTrouble } from "./file-trouble.ts";
+import type { OptionPath } from "./option-tree.ts";
+import type { Config } from "./schema.ts";
+import type { ConfigSource } from "./source.ts";
+
+type Tell = (path: OptionPath, message: string) => void;
+
+/** What is allowed and yet probably not meant. */
+export function findWarnings(config: Config, source: ConfigSource, tell: Tell): void {
+  const used = new Set(config.domains.map((domain) => domain.core));
+  for (const [i, core] of config.cores.entries()) {
+    if (!used.has(core.name)) tell(["cores", i, "name"], "no domain uses this core");
+    if (core.connect.transport === "tcp" && isPublic(core.connect.host))
+      tell(
+        ["cores", i, "connect"],
+        "passwords travel unencrypted to a public address; use tls:// or a private network",
+      );
+  }
+  for (const [i, { kind, listen }] of config.listeners.entries()) {
+    if (kind === "plaintext" && !isLoopback(listen.host))
+      tell(
+        ["listeners", i, "kind"],
+        "plaintext beyond this machine: only a balancer that ends TLS should reach this port",
+      );
+  }
+  if (!isLoopback(config.ops.listen.host))
+    tell(["ops", "listen"], "metrics are served beyond this machine, without a login");
+  filesOf(config, source, (path, file) => {
+    try {
+      accessSync(file, constants.R_OK);
+    } catch (error) {
+      tell(path, `the file ${file} ${fileTrouble(error)}`);
+    }
+  });
+}
+
+function filesOf(config: Config, source: ConfigSource, see: (path: OptionPath, file: string) => void): void {
+  for (const [i, { certificates }] of config.domains.entries()) {
+    for (const [j, { certificate, key }] of certificates.entries()) {
+      // one pair stands beside the name, several in a list
+      const beside = ["domains", i];
+      const pair = source.has([...beside, "certificates"]) ? [...beside, "certificates", j] : beside;
+      see([...pair, "certificate"], certificate);
+      see([...pair, "key"], key);
+    }
+  }
+  for (const [i, { tls }] of config.cores.entries()) if (tls?.ca) see(["cores", i, "tls", "ca"], tls.ca);
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || (ipaddr.isValid(host) && ipaddr.process(host).range() === "loopback");
+}
+
+function isPublic(host: string): boolean {
+  return ipaddr.isValid(host) && ipaddr.process(host).range() === "unicast";
+}

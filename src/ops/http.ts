@@ -1,0 +1,115 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { BreakwaterError, messageOf } from "../base/errors.ts";
+import type { Address } from "../base/option-types.ts";
+import type { Health } from "./health.ts";
+import type { Metrics } from "./metrics.ts";
+
+export interface OpsServer {
+  /** Where it listens: with port 0 in the options, the one that was free. */
+  readonly address: Address;
+  /** Takes no new request, and drops the connections that are open. */
+  close(): Promise<void>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+const JSON_TYPE = "application/json; charset=utf-8";
+const TEXT_TYPE = "text/plain; charset=utf-8";
+
+/**
+ * Serves `/metrics`, `/healthz` (200 while the event loop turns) and `/readyz` (200, or 503 with the checks that fail).
+ * Rejects with BW_OPS_LISTEN when the address cannot be had.
+ */
+export async function startOpsServer(options: {
+  listen: Address;
+  health: Health;
+  metrics: Metrics;
+}): Promise<OpsServer> {
+  const server = createServer({
+    maxHeaderSize: 8192,
+    headersTimeout: 5000,
+    requestTimeout: 10_000,
+    keepAliveTimeout: 5000,
+  });
+  server.maxConnections = 64;
+  server.maxRequestsPerSocket = 1000;
+  server.on("request", (request, response) => {
+    answer(request, options)
+      .catch((error): Answer => ({ status: 500, type: TEXT_TYPE, body: `${messageOf(error)}\n` }))
+      .then((result) => send(request, response, result));
+  });
+  await listening(server, options.listen);
+  const { address, port } = server.address() as AddressInfo;
+  return {
+    address: { host: address, port },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function answer(
+  request: IncomingMessage,
+  { health, metrics }: { health: Health; metrics: Metrics },
+): Promise<Answer> {
+  if (request.method !== "GET" && request.method !== "HEAD")
+    return { status: 405, type: TEXT_TYPE, body: "only GET and HEAD\n" };
+  switch (request.url?.split("?", 1)[0]) {
+    case "/metrics":
+      return { status: 200, type: metrics.contentType, body: await metrics.text() };
+    case "/healthz":
+      return { status: 200, type: JSON_TYPE, body: '{"status":"ok"}\n' };
+    case "/readyz":
+      return readiness(health);
+    default:
+      return { status: 404, type: TEXT_TYPE, body: "there is /metrics, /healthz and /readyz\n" };
+  }
+}
+
+function readiness(health: Health): Answer {
+  const failing = health.failures();
+  const ready = failing.length === 0;
+  const body = ready ? { status: "ready" } : { status: "not ready", failing };
+  return { status: ready ? 200 : 503, type: JSON_TYPE, body: `${JSON.stringify(body)}\n` };
+}
+
+function send(request: IncomingMessage, response: ServerResponse, { status, type, body }: Answer): void {
+  // a body that nobody asked for is not read, so the connection cannot serve another request
+  const unread = request.method !== "GET" && request.method !== "HEAD";
+  response.writeHead(status, {
+    "content-type": type,
+    "content-length": Buffer.byteLength(body),
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    ...(status === 405 && { allow: "GET, HEAD" }),
+    ...(unread && { connection: "close" }),
+  });
+  response.end(request.method === "HEAD" ? undefined : body);
+}
+
+function listening(server: Server, { host, port }: Address): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      reject(new BreakwaterError("BW_OPS_LISTEN", listenTrouble(error, host, port), { cause: error }));
+    });
+    server.listen({ host, port }, resolve);
+  });
+}
+
+function listenTrouble(error: NodeJS.ErrnoException, host: string, port: number): string {
+  const place = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  const why: Record<string, string> = {
+    EADDRINUSE: "another program listens there; stop it or choose another port",
+    EADDRNOTAVAIL: "this machine has no such address",
+    EACCES: "this user may not open that port; choose one from 1024 on",
+    ENOTFOUND: "that name has no address",
+  };
+  return `ops.listen ${place} cannot be opened: ${why[error.code ?? ""] ?? messageOf(error)}`;
+}
