@@ -21,6 +21,7 @@ export const CLOSE_REASONS = {
   "bad-format": { condition: "bad-format", resumable: false },
   "unsupported-encoding": { condition: "unsupported-encoding", resumable: false },
   "invalid-namespace": { condition: "invalid-namespace", resumable: false },
+  "bad-namespace-prefix": { condition: "bad-namespace-prefix", resumable: false },
   "unsupported-version": { condition: "unsupported-version", resumable: false },
   "host-unknown": { condition: "host-unknown", resumable: false },
   "not-encrypted": { condition: "policy-violation", resumable: false },
@@ -50,6 +51,7 @@ export type CloseReason = keyof typeof CLOSE_REASONS;
 /** The defined stream error conditions that Breakwater sends itself (RFC 6120 §4.9.3). */
 export type StreamErrorCondition =
   | "bad-format"
+  | "bad-namespace-prefix"
   | "conflict"
   | "connection-timeout"
   | "host-unknown"

@@ -26,14 +26,19 @@ export interface Link {
   owner: LinkOwner | null;
   /** `performance.now()` of the last byte that came from the client, whitespace included. */
   readonly heardAt: number;
+  /** The same for the last byte that was written to it. */
+  readonly wroteAt: number;
   /** Bytes that the client's socket has not taken yet. */
   readonly pendingBytes: number;
 
   setLimits(limits: FramerLimits): void;
   /** The next bytes begin a new stream (RFC 6120 §4.3.3, after STARTTLS and SASL). */
   restartStream(): void;
-  /** Turns TLS on (RFC 6120 §5.4.3.3). False when bytes came behind `<starttls/>`: they must never count as encrypted. */
-  startTls(): boolean;
+  /**
+   * Writes `proceed` and turns TLS on (RFC 6120 §5.4.3.3); a new stream begins inside. False, and nothing is done, when
+   * bytes came behind `<starttls/>`: they must never count as encrypted.
+   */
+  startTls(proceed: Buffer): boolean;
   /** Borrows `bytes[start, end)` until it returns. Nothing leaves before `flush`. */
   write(bytes: Buffer, start: number, end: number): void;
   flush(): void;
@@ -103,10 +108,19 @@ export interface CoreOwner {
 export interface CoreTraits {
   /** Stanzas a core keeps unacknowledged before it ends or empties a session; the edge stays below. */
   readonly maxUnacked: number;
+  /** Whether a core at its limit ends the session ("ends") or goes on and can no longer resume it ("forgets"). */
+  readonly pastMaxUnacked: "ends" | "forgets";
+  /** Only these SASL mechanisms pass, null for the core's list unedited. */
+  readonly mechanisms: readonly string[] | null;
 }
 
 /** Opens streams to the core that serves a domain. */
 export interface Cores {
-  /** Null when no core serves `domain`. The stream calls `owner` back, never before `open` has returned. */
+  /** Null when no core serves `domain` (a `domainKey`). The stream calls `owner` back, never before `open` has returned. */
   open(domain: string, client: Link, owner: CoreOwner): CoreStream | null;
+}
+
+/** The close reason for input that no stream may hold. */
+export function closeReasonOf(error: FramingError): CloseReason {
+  return error.condition === "policy-violation" ? "limit-exceeded" : error.condition;
 }

@@ -71,3 +71,19 @@ export function retain(frame: Frame): Buffer {
 export function textOf(frame: Frame): string {
   return frame.bytes.toString("utf8", frame.start, frame.end);
 }
+
+/** A frame over the bytes of one stanza that was a frame before, for `peek`: for what was queued. */
+export function frameOver(bytes: Buffer, start: number, end: number, kind: FrameKind = KIND.other): Frame {
+  let nameEnd = start + 1;
+  while (!ENDS_NAME.has(bytes[nameEnd]!)) nameEnd++;
+  let tagEnd = nameEnd;
+  for (let quote = 0; bytes[tagEnd] !== 0x3e || quote !== 0; tagEnd++) {
+    const byte = bytes[tagEnd]!;
+    if (quote !== 0) quote = byte === quote ? 0 : quote;
+    else if (byte === 0x22 || byte === 0x27) quote = byte;
+  }
+  const nameStart = start + 1;
+  return { kind, bytes, start, end, tagEnd: tagEnd + 1, nameStart, nameEnd, stable: false, usesStreamPrefix: false };
+}
+
+const ENDS_NAME = new Set([0x20, 0x09, 0x0a, 0x0d, 0x2f, 0x3e]);

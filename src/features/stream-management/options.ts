@@ -3,7 +3,7 @@ import { z } from "zod";
 export const streamManagementOptions = z
   .strictObject({
     enabled: z.boolean().default(true).meta({
-      description: "Whether the edge keeps sessions through lost connections. Off: the core's own offer passes.",
+      description: "Whether the edge keeps sessions through lost connections. Off: XEP-0198 is not offered.",
       reload: true,
     }),
     hold_time: z.number().min(0).max(604_800).default(600).meta({
@@ -22,7 +22,7 @@ export const streamManagementOptions = z
       reload: true,
     }),
     max_total_bytes: z.number().int().min(1_048_576).max(1_099_511_627_776).default(268_435_456).meta({
-      description: "The same for all sessions together: past that the sessions that keep most end first.",
+      description: "The same for all sessions together: a session that would pass it ends, and its core keeps what is unacknowledged.",
       unit: "bytes",
       reload: true,
     }),

@@ -1,0 +1,25 @@
+import type { Session } from "../../session/session.ts";
+import { escapeText } from "../../xmpp/element.ts";
+import { frameOver } from "../../xmpp/frame.ts";
+import { NS } from "../../xmpp/ns.ts";
+import { peek } from "../../xmpp/peek.ts";
+import type { UnackedQueue } from "../../xmpp/unacked-queue.ts";
+
+/**
+ * Tells the senders of what a client never acknowledged that it did not arrive (XEP-0198 §4, RFC 6121 §8.5.3): only
+ * where the core has no XEP-0198 and so believes that everything was delivered. Presence and errors need no answer.
+ */
+export function bounceUnacked(queue: UnackedQueue, session: Session): void {
+  queue.forEach((bytes, start, end) => {
+    const frame = frameOver(bytes, start, end);
+    const name = peek.name(frame);
+    const type = peek.attr(frame, "type") ?? (name === "message" ? "normal" : "");
+    const from = peek.attr(frame, "from");
+    const answerable = name === "message" ? type === "normal" || type === "chat" : name === "iq" && (type === "get" || type === "set");
+    if (!answerable || from === null) return;
+    const id = peek.attr(frame, "id");
+    const idText = id === null ? "" : ` id='${escapeText(id)}'`;
+    const error = `<error type='wait'><recipient-unavailable xmlns='${NS.stanzaErrors}'/></error>`;
+    session.injectToCore(Buffer.from(`<${name} type='error' to='${escapeText(from)}'${idText}>${error}</${name}>`));
+  });
+}

@@ -1,0 +1,99 @@
+import type { Session } from "../../session/session.ts";
+import type { Frame } from "../../xmpp/frame.ts";
+import { peek } from "../../xmpp/peek.ts";
+import { asksToResume, namespaceOf, readMax, type SmNamespace, smAnswer, smRequest } from "./nonza.ts";
+
+/**
+ * XEP-0198 towards the core, where the edge is the client: counts what went to the core and what it has acknowledged,
+ * and acknowledges what the real client has.
+ *
+ * Enabled in the same place of the stream as towards the client, so that both counters are equal unless the edge has
+ * answered or added a stanza itself.
+ */
+export class CoreSide {
+  readonly #session: Session;
+  readonly #xmlns: SmNamespace;
+  /** The core's id for its session, null when it is not resumable there. */
+  readonly id: string | null;
+  readonly maxSeconds: number | null;
+  // Counts of the session when the core's `<enabled/>` came, and when our `<enable/>` was written.
+  readonly #receivedBase: number;
+  readonly #sentBase: number;
+  #handled = 0;
+  #injectedHandled = 0;
+  #acknowledged = 0;
+  #answerOwed = false;
+  #requested = 0;
+
+  constructor(session: Session, enabled: Frame, sentBase: number) {
+    this.#session = session;
+    this.#xmlns = namespaceOf(enabled);
+    this.id = asksToResume(enabled) ? peek.attr(enabled, "id") : null;
+    this.maxSeconds = readMax(enabled);
+    this.#receivedBase = session.stanzasFromCore;
+    this.#sentBase = sentBase;
+    session.injectedToCore = session.injectedToCore?.filter((sequence) => sequence > sentBase) ?? null;
+  }
+
+  /** Stanzas that came from the core, modulo 2^32. */
+  get received(): number {
+    return (this.#session.stanzasFromCore - this.#receivedBase) >>> 0;
+  }
+
+  /** Stanzas of the client that the core has handled: what the client may be told. */
+  get handledOfClient(): number {
+    return (this.#handled - this.#injectedHandled) >>> 0;
+  }
+
+  /** Whether the core has handled everything that was written to it. */
+  get settled(): boolean {
+    return this.#handled === this.#sent;
+  }
+
+  get #sent(): number {
+    return (this.#session.stanzasToCore - this.#sentBase) >>> 0;
+  }
+
+  /** `<r/>` came: it is answered in this chunk's flush (the core must never wait for a slow client). */
+  owe(): void {
+    this.#answerOwed = true;
+  }
+
+  /** Asks the core to acknowledge; the answer comes through `acknowledge`. */
+  request(): void {
+    const bytes = smRequest(this.#xmlns);
+    this.#session.core.write(bytes, 0, bytes.length);
+    this.#requested++;
+  }
+
+  get awaitsAnswer(): boolean {
+    return this.#requested > 0;
+  }
+
+  /** `<a/>` came. False when the core counts more than was sent. */
+  acknowledge(h: number): boolean {
+    if (this.#requested > 0) this.#requested--;
+    if ((h - this.#handled) >>> 0 > (this.#sent - this.#handled) >>> 0) return false;
+    this.#handled = h;
+    const injected = this.#session.injectedToCore;
+    if (injected === null) return true;
+    // Of the stanzas up to h, the edge's own are not the client's.
+    while (injected.length > 0 && (h - (injected[0]! - this.#sentBase)) >>> 0 < 0x8000_0000) {
+      injected.shift();
+      this.#injectedHandled++;
+    }
+    return true;
+  }
+
+  /**
+   * Tells the core what the client has handled. Without `now` only if the core has asked; an acknowledgement that nobody
+   * waits for rides along with the next answer or the next sweep.
+   */
+  answer(h: number, now: boolean): void {
+    if (!this.#answerOwed && !(now && h !== this.#acknowledged)) return;
+    this.#answerOwed = false;
+    this.#acknowledged = h;
+    const bytes = smAnswer(this.#xmlns, h);
+    this.#session.core.write(bytes, 0, bytes.length);
+  }
+}

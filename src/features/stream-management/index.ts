@@ -1,0 +1,112 @@
+import { meter } from "../../base/meter.ts";
+import type { Negotiation } from "../../session/negotiation.ts";
+import type { Offer } from "../../session/offer.ts";
+import type { Feature, Part, Verdict } from "../../session/part.ts";
+import { PHASES } from "../../session/phases.ts";
+import { Registry } from "../../session/registry.ts";
+import type { Session } from "../../session/session.ts";
+import type { Frame } from "../../xmpp/frame.ts";
+import { NS } from "../../xmpp/ns.ts";
+import { peek } from "../../xmpp/peek.ts";
+import type { QueueBudget } from "../../xmpp/unacked-queue.ts";
+import { namespaceOf, readH, type SmFailure, smFailed } from "./nonza.ts";
+import type { StreamManagementOptions } from "./options.ts";
+import { StreamManagementPart } from "./part.ts";
+
+const resumes = meter.counter("breakwater_sm_resumes_total", "Resume attempts, by result", ["result"]);
+const replayed = meter.counter("breakwater_sm_replayed_stanzas_total", "Stanzas that resumed clients had missed");
+const queuedBytes = meter.gauge("breakwater_sm_queue_bytes", "Bytes in all unacknowledged queues");
+const resumable = meter.gauge("breakwater_sm_resumable_sessions", "Sessions that can be resumed");
+
+/**
+ * XEP-0198 Stream Management, towards the client whatever the core offers. One object per process: owns the registry of
+ * resume ids and the budget of all queues. `options` are replaced by a reload and hold from then on.
+ */
+export class StreamManagement implements Feature {
+  readonly name = "stream-management";
+  readonly registry = new Registry<StreamManagementPart>();
+  readonly budget: QueueBudget;
+  #options: StreamManagementOptions;
+
+  constructor(options: StreamManagementOptions) {
+    this.#options = options;
+    this.budget = { used: 0, max: options.max_total_bytes };
+    queuedBytes.collect = () => queuedBytes.set(this.budget.used);
+    resumable.collect = () => resumable.set(this.registry.size);
+  }
+
+  get options(): StreamManagementOptions {
+    return this.#options;
+  }
+
+  set options(options: StreamManagementOptions) {
+    this.#options = options;
+    this.budget.max = options.max_total_bytes;
+  }
+
+  offer(offer: Offer): void {
+    if (!this.#options.enabled) return;
+    offer.add("sm", NS.sm);
+    offer.add("sm", NS.sm2);
+  }
+
+  attach(session: Session): Part | null {
+    return this.#options.enabled ? new StreamManagementPart(this, session, NS.sm) : null;
+  }
+
+  /** `<resume/>` (XEP-0198 §5); everything else of XEP-0198 comes too early here (§3). */
+  beforeBind(frame: Frame, at: Negotiation): Verdict {
+    if (!this.#options.enabled) return "pass";
+    if (!at.authenticated || peek.name(frame) !== "resume") return this.#fail(frame, at, "unexpected-request", "unexpected");
+    const id = peek.attr(frame, "previd");
+    const h = readH(frame);
+    if (id === null || id === "" || h === null) return this.#fail(frame, at, "bad-request", "malformed");
+    const part = this.registry.find(id);
+    if (part === null) return this.#tooLate(frame, at, id);
+    // Never a hint: for a stranger the session does not exist.
+    if (!at.isAccountOf(part.session.jid)) return this.#fail(frame, at, "item-not-found", "not-owner");
+    if (PHASES[part.session.phase].on.relinked === undefined) return this.#fail(frame, at, "item-not-found", "ending");
+    const current = part.session.link;
+    if (current !== null && current.id > at.link.id) {
+      // A delayed attempt arrives after a newer one: the newest wins.
+      resumes.inc("older-attempt");
+      at.refuse("replaced", "A newer connection of this client has resumed the session");
+      return "taken";
+    }
+    at.handOver();
+    part.resume(at.link, namespaceOf(frame), h);
+    return "taken";
+  }
+
+  /** A client got its session back; `missed` stanzas are on their way to it. */
+  resumed(session: Session, missed: number): void {
+    resumes.inc("resumed");
+    replayed.cell().value += missed;
+    session.log.info("session resumed", {
+      session: session.id,
+      client: session.link?.client.address,
+      missed,
+    });
+  }
+
+  /** A resumable session has ended; `h` stanzas of its client were handled. */
+  bury(id: string, session: Session, h: number): void {
+    const { tombstone_time: seconds, max_tombstones: max } = this.#options;
+    const now = session.host.clock.now();
+    this.registry.forgetExpired(now);
+    this.registry.bury(id, { jid: session.jid, h, expiresAt: now + seconds * 1000 }, max);
+  }
+
+  #tooLate(frame: Frame, at: Negotiation, id: string): Verdict {
+    const tombstone = this.registry.tombstone(id, at.host.clock.now());
+    const own = tombstone !== null && at.isAccountOf(tombstone.jid);
+    return this.#fail(frame, at, "item-not-found", own ? "expired" : "unknown", own ? tombstone.h : null);
+  }
+
+  #fail(frame: Frame, at: Negotiation, condition: SmFailure, result: string, h: number | null = null): Verdict {
+    resumes.inc(result);
+    const bytes = smFailed(namespaceOf(frame), condition, h);
+    at.link.write(bytes, 0, bytes.length);
+    return "taken";
+  }
+}

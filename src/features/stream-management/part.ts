@@ -1,0 +1,438 @@
+import type { CloseReason } from "../../base/close-reasons.ts";
+import { secretId } from "../../base/ids.ts";
+import type { Attentive } from "../../base/janitor.ts";
+import { meter } from "../../base/meter.ts";
+import type { Part, Verdict } from "../../session/part.ts";
+import type { Phase } from "../../session/phases.ts";
+import type { Link } from "../../session/ports.ts";
+import type { Session } from "../../session/session.ts";
+import { type Frame, isStanza, KIND } from "../../xmpp/frame.ts";
+import { peek } from "../../xmpp/peek.ts";
+import { type QueueLimits, UnackedQueue } from "../../xmpp/unacked-queue.ts";
+import { bounceUnacked } from "./bounce.ts";
+import { CoreSide } from "./core-side.ts";
+import { overtakesReplay } from "./fresh-answer.ts";
+import type { StreamManagement } from "./index.ts";
+import {
+  asksToResume,
+  handledCountTooHigh,
+  namespaceOf,
+  quickH,
+  readH,
+  readMax,
+  type SmNamespace,
+  smAnswer,
+  smEnable,
+  smEnabled,
+  smFailed,
+  smRequest,
+  smResumed,
+} from "./nonza.ts";
+import { Replay } from "./replay.ts";
+
+const overflows = meter.counter("breakwater_sm_overflows_total", "Sessions that ended because their queue was full");
+const ackTooHigh = meter.counter("breakwater_sm_ack_too_high_total", "Clients that acknowledged stanzas never sent to them");
+
+// What may wait in a client's socket before the rest stays in the queue: enough to keep a fast link busy.
+const SOCKET_BYTES = 64 * 1024;
+// An active client that lets so much of the queue fill is not reading: its link goes before the session must.
+const SLOW_SHARE = 0.75;
+const CAUTIOUS_AFTER_RESUMES = 3;
+
+/** What the client's `<enable/>` asked for, until the core has answered ours. */
+interface Enabling {
+  readonly xmlns: SmNamespace;
+  readonly resume: boolean;
+  readonly maxSeconds: number;
+  /** `session.stanzasToCore` when the client's `<enable/>` came: what follows counts. */
+  readonly sentBase: number;
+}
+
+/** A resumed link that waits until the core has confirmed all that the old link delivered. */
+interface Promised {
+  readonly link: Link;
+  readonly xmlns: SmNamespace;
+}
+
+/**
+ * XEP-0198 for one session: towards the client as the server, towards the core as the client.
+ *
+ * What the client is told to be handled follows the core's own acknowledgements; what the core is told follows the
+ * client's. So whichever process dies, the other end of that leg still holds what nobody has confirmed.
+ */
+export class StreamManagementPart implements Part, Attentive {
+  readonly #feature: StreamManagement;
+  readonly #session: Session;
+  #enabling: Enabling | null = null;
+  #queue: UnackedQueue | null = null;
+  #xmlns: SmNamespace;
+  #coreSide: CoreSide | null = null;
+  #sentBase = 0;
+  /** The resume id, null when the session cannot be resumed. */
+  #id: string | null = null;
+  #replay: Replay | null = null;
+  #promised: Promised | null = null;
+  // `<r/>` of the client that wait for the core's answer to ours.
+  #clientRequests = 0;
+  // Stanzas since our last `<r/>` to the client, when it was sent (0: answered), and whether `attend` was asked for.
+  #unrequested = 0;
+  #requestedAt = 0;
+  #lastRequestAt = 0;
+  #attended = false;
+  // Resumes in a row after which the client's h had not moved.
+  #stalledResumes = 0;
+  #handledAtResume = 0;
+
+  constructor(feature: StreamManagement, session: Session, xmlns: SmNamespace) {
+    this.#feature = feature;
+    this.#session = session;
+    this.#xmlns = xmlns;
+  }
+
+  get session(): Session {
+    return this.#session;
+  }
+
+  // ---- from the client
+
+  fromClient(frame: Frame): Verdict {
+    if (frame.kind < KIND.smRequest || frame.kind > KIND.sm) return "pass";
+    if (frame.kind === KIND.smRequest) this.#requestFromClient(frame);
+    else if (frame.kind === KIND.smAnswer) this.#answerFromClient(frame);
+    else if (peek.name(frame) === "enable") this.#enable(frame);
+    else this.#fail(frame, "unexpected-request"); // resume after bind, and what only servers send
+    return "taken";
+  }
+
+  #enable(frame: Frame): void {
+    // XEP-0198 §3: one attempt at most; the counters of the first stay.
+    if (this.#enabling !== null || this.#queue !== null) return this.#fail(frame, "unexpected-request");
+    const hold = this.#feature.options.hold_time;
+    const resume = asksToResume(frame) && hold > 0;
+    this.#enabling = {
+      xmlns: namespaceOf(frame),
+      resume,
+      maxSeconds: Math.min(readMax(frame) ?? hold, hold),
+      sentBase: this.#session.stanzasToCore,
+    };
+    const coreXmlns = this.#session.coreFeatures.sm;
+    if (coreXmlns === null) return this.#enabled(null);
+    const enable = smEnable(coreXmlns, resume ? { maxSeconds: Math.ceil(this.#enabling.maxSeconds) } : null);
+    this.#session.core.write(enable, 0, enable.length);
+  }
+
+  // Both counters start here: the core's first stanza after its <enabled/> is the client's first after ours.
+  #enabled(coreSide: CoreSide | null): void {
+    const { xmlns, resume, maxSeconds, sentBase } = this.#enabling!;
+    this.#enabling = null;
+    this.#xmlns = xmlns;
+    this.#coreSide = coreSide;
+    this.#sentBase = sentBase;
+    this.#queue = new UnackedQueue(this.#queueLimits(), this.#feature.budget);
+    if (resume) {
+      this.#id = secretId();
+      this.#feature.registry.add(this.#id, this);
+      this.#session.resumable = true;
+      this.#session.keptByCore = coreSide?.id != null;
+      this.#session.holdSeconds = maxSeconds;
+    }
+    this.#toClient(smEnabled(xmlns, this.#id === null ? null : { id: this.#id, maxSeconds: Math.ceil(maxSeconds) }));
+  }
+
+  // A core that merely forgets past its limit may be exceeded while the client is there: the edge has all of it.
+  #queueLimits(): QueueLimits {
+    const { max_queue_bytes: maxBytes, max_queue_stanzas: most } = this.#feature.options;
+    const { maxUnacked, pastMaxUnacked } = this.#session.core.traits;
+    const exceed = this.#session.link !== null && (this.#coreSide === null || pastMaxUnacked === "forgets");
+    return { maxBytes, maxStanzas: exceed ? most : Math.min(most, maxUnacked) };
+  }
+
+  #requestFromClient(frame: Frame): void {
+    if (this.#enabling !== null) {
+      this.#clientRequests++; // answered after <enabled/>
+    } else if (this.#queue === null) {
+      this.#fail(frame, "unexpected-request");
+    } else if (this.#coreSide === null || this.#coreSide.settled) {
+      this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
+    } else {
+      // The core's own acknowledgement is the answer: ask for it behind the stanzas that it is about.
+      this.#clientRequests++;
+      this.#coreSide.request();
+    }
+  }
+
+  #answerFromClient(frame: Frame): void {
+    if (this.#queue === null) return this.#fail(frame, "unexpected-request");
+    const quick = quickH(frame);
+    const h = quick >= 0 ? quick : readH(frame);
+    if (h === null) return this.#fail(frame, "bad-request");
+    if (!this.#clientHandled(h)) return;
+    this.#requestedAt = 0;
+    this.#replay?.acknowledged(this.#session.host.clock.now());
+    if (this.#session.phase === "resuming") this.#pump();
+    else if (this.#unrequested > 0) this.#askSoon();
+  }
+
+  #clientHandled(h: number): boolean {
+    const queue = this.#queue!;
+    if (queue.ack(h) !== "ack-too-high") return true;
+    ackTooHigh.inc();
+    const link = this.#session.link;
+    const text = `h is ${h}, but ${queue.sent} stanzas were sent`;
+    if (link !== null) this.#session.refuse(link, "ack-too-high", text, handledCountTooHigh(h, queue.sent));
+    return false;
+  }
+
+  /** Stanzas of the client that somebody else now answers for: the core, or (without XEP-0198 there) its connection. */
+  get #handledOfClient(): number {
+    if (this.#coreSide !== null) return this.#coreSide.handledOfClient;
+    const injected = this.#session.injectedToCore?.filter((sequence) => sequence > this.#sentBase).length ?? 0;
+    return (this.#session.stanzasToCore - this.#sentBase - injected) >>> 0;
+  }
+
+  // ---- from the core
+
+  fromCore(frame: Frame): Verdict {
+    if (isStanza(frame)) return this.#queue === null ? "pass" : this.#deliver(frame, this.#queue);
+    if (frame.kind < KIND.smRequest || frame.kind > KIND.sm) return "pass";
+    if (frame.kind === KIND.smRequest) this.#coreSide?.owe();
+    else if (frame.kind === KIND.smAnswer) this.#answerFromCore(frame);
+    else this.#smFromCore(frame);
+    return "taken";
+  }
+
+  #smFromCore(frame: Frame): void {
+    if (this.#enabling === null) return;
+    const name = peek.name(frame);
+    if (name !== "enabled" && name !== "failed") return;
+    const requests = this.#clientRequests;
+    this.#enabled(name === "enabled" ? new CoreSide(this.#session, frame, this.#enabling.sentBase) : null);
+    this.#clientRequests = 0;
+    for (let i = 0; i < requests; i++) {
+      if (this.#coreSide === null) this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
+      else {
+        this.#clientRequests++;
+        this.#coreSide.request();
+      }
+    }
+  }
+
+  #answerFromCore(frame: Frame): void {
+    const coreSide = this.#coreSide;
+    if (coreSide === null) return;
+    const quick = quickH(frame);
+    const h = quick >= 0 ? quick : readH(frame);
+    if (h === null || !coreSide.acknowledge(h)) {
+      this.#session.log.warn("core acknowledged stanzas that it never got", {
+        session: this.#session.id,
+        core: this.#session.core.coreName,
+        h: h ?? "missing",
+      });
+      return this.#session.on("coreGone", "core-misbehaved");
+    }
+    if (this.#promised !== null && coreSide.settled) this.#confirmResume(this.#promised);
+    if (this.#clientRequests > 0 && this.#session.link !== null) {
+      this.#clientRequests--;
+      this.#toClient(smAnswer(this.#xmlns, coreSide.handledOfClient));
+    }
+  }
+
+  #deliver(frame: Frame, queue: UnackedQueue): Verdict {
+    const { link, phase, host } = this.#session;
+    const sequence = this.#coreSide?.received ?? 0;
+    const nowSeconds = Math.floor(host.clock.wall() / 1000);
+    const direct = link !== null && phase !== "resuming" && queue.unsent === 0 && link.pendingBytes < SOCKET_BYTES;
+    if (phase === "resuming" && link !== null && this.#promised === null && overtakesReplay(frame, queue, this.#session)) {
+      if (!queue.insertSent(frame.bytes, frame.start, frame.end, sequence, nowSeconds)) return this.#overflow();
+      this.#unrequested++;
+      return "pass";
+    }
+    if (!queue.append(frame.bytes, frame.start, frame.end, sequence, nowSeconds)) return this.#overflow();
+    if (!direct) return "taken";
+    queue.markAllSent();
+    this.#unrequested++;
+    return "pass";
+  }
+
+  // The stanza that does not fit stays unacknowledged: the core has it, and gets the true h before a polite end.
+  #overflow(): Verdict {
+    overflows.inc();
+    this.#session.log.warn("queue full, session ends", {
+      session: this.#session.id,
+      stanzas: this.#queue?.length ?? 0,
+      bytes: this.#queue?.byteLength ?? 0,
+    });
+    this.#session.on("overflow", "queue-full");
+    return "taken";
+  }
+
+  // ---- flushes and time
+
+  beforeLinkFlush(): void {
+    const queue = this.#queue;
+    if (queue === null || this.#unrequested === 0 || this.#session.phase === "resuming") return;
+    const { options } = this.#feature;
+    const now = this.#session.host.clock.now();
+    const due =
+      this.#unrequested >= options.request_after_stanzas ||
+      (this.#requestedAt === 0 && now - this.#lastRequestAt >= options.request_after);
+    if (due) this.#request(now);
+    else this.#askSoon();
+  }
+
+  beforeCoreFlush(): void {
+    this.#coreSide?.answer(this.#owedToCore, false);
+  }
+
+  get #owedToCore(): number {
+    return this.#queue!.coreHandled(this.#coreSide!.received);
+  }
+
+  #request(now: number): void {
+    const link = this.#session.link;
+    if (link === null) return;
+    const bytes = smRequest(this.#xmlns);
+    link.write(bytes, 0, bytes.length);
+    this.#unrequested = 0;
+    this.#lastRequestAt = now;
+    if (this.#requestedAt === 0) this.#requestedAt = now;
+  }
+
+  #askSoon(): void {
+    if (this.#attended) return;
+    this.#attended = true;
+    this.#session.host.janitor.soon(this);
+  }
+
+  attend(): void {
+    this.#attended = false;
+    if (this.#session.link !== null) this.#session.flushLink();
+  }
+
+  tick(now: number): void {
+    const queue = this.#queue;
+    if (queue === null) return;
+    const { link, phase } = this.#session;
+    if (this.#coreSide !== null) {
+      this.#coreSide.answer(this.#owedToCore, true);
+      this.#session.core.flush();
+    }
+    if (link === null || phase === "draining") return;
+    const silent = this.#requestedAt > 0 && now - Math.max(this.#requestedAt, link.heardAt) > this.#feature.options.ack_timeout * 1000;
+    if (silent) this.#session.on(this.#session.resumable ? "lost" : "gone", "link-silent");
+    else if (phase !== "resuming" && queue.byteLength > this.#feature.options.max_queue_bytes * SLOW_SHARE) {
+      this.#session.on(this.#session.resumable ? "lost" : "gone", "slow-client");
+    }
+  }
+
+  /** Asks an idle client for a sign of life; the answer is watched as any other (`ack_timeout`). */
+  probe(now: number): boolean {
+    if (this.#queue === null) return false;
+    this.#request(now);
+    return true;
+  }
+
+  linkDrained(): void {
+    const queue = this.#queue;
+    if (queue === null || queue.unsent === 0) return;
+    if (this.#session.phase === "resuming") return this.#pump();
+    const link = this.#session.link;
+    if (link === null) return;
+    const before = queue.unsent;
+    queue.sendSlice(SOCKET_BYTES, (bytes, start, end) => link.write(bytes, start, end));
+    this.#unrequested += before - queue.unsent;
+    this.#session.flushLink();
+  }
+
+  // ---- resume
+
+  /**
+   * Step one of a resume on a new link: fence the old one, take the client's `h`, and promise `<resumed/>` for as soon as
+   * the core has confirmed what the old link delivered: only then is our `h` exact.
+   */
+  resume(link: Link, xmlns: SmNamespace, h: number): void {
+    const queue = this.#queue!;
+    this.#promised = null;
+    this.#replay = null;
+    this.#clientRequests = 0;
+    this.#session.relink(link);
+    if (!this.#clientHandled(h)) return;
+    this.#stalledResumes = h === this.#handledAtResume && queue.length > 0 ? this.#stalledResumes + 1 : 0;
+    this.#handledAtResume = h;
+    queue.rewind();
+    this.#requestedAt = 0;
+    this.#unrequested = 0;
+    const promised = { link, xmlns };
+    const coreSide = this.#coreSide;
+    if (coreSide === null || coreSide.settled) return this.#confirmResume(promised);
+    this.#promised = promised;
+    link.pause();
+    coreSide.request();
+    this.#session.core.flush();
+  }
+
+  // Step two: <resumed/>, then the replay (XEP-0198 §5).
+  #confirmResume({ link, xmlns }: Promised): void {
+    const queue = this.#queue!;
+    this.#promised = null;
+    this.#xmlns = xmlns;
+    this.#toClient(smResumed(xmlns, this.#id!, this.#handledOfClient));
+    this.#feature.resumed(this.#session, queue.length);
+    this.#replay = new Replay(queue, link, this.#session.jid.domain, this.#stalledResumes >= CAUTIOUS_AFTER_RESUMES);
+    link.resume();
+    this.#pump();
+    this.#session.flushLink();
+  }
+
+  #pump(): void {
+    const { host, link } = this.#session;
+    const queue = this.#queue!;
+    if (link === null || this.#replay === null) return;
+    const now = host.clock.now();
+    if (this.#replay.pump(now, host.clock.wall())) {
+      this.#request(now);
+      link.flush();
+    }
+    if (queue.unsent > 0) return;
+    this.#replay = null;
+    this.#session.on("replayed", "resumed");
+  }
+
+  // ---- ends
+
+  phaseChanged(_from: Phase, to: Phase): void {
+    if (this.#queue !== null) this.#queue.limits = this.#queueLimits();
+    if (to !== "dormant") return;
+    this.#replay = null;
+    this.#promised = null;
+    this.#requestedAt = 0;
+    this.#clientRequests = 0;
+    // While the core still listens: what the client sent last is to be confirmed, so that a later h is exact.
+    if (this.#coreSide !== null && !this.#coreSide.settled) {
+      this.#coreSide.request();
+      this.#session.core.flush();
+    }
+  }
+
+  // XEP-0198 §4: a final <a/> before the end, or what the client has handled would be delivered again.
+  coreEnding(): void {
+    if (this.#queue === null) return;
+    if (this.#coreSide !== null) this.#coreSide.answer(this.#owedToCore, true);
+    else bounceUnacked(this.#queue, this.#session);
+  }
+
+  close(_reason: CloseReason): void {
+    if (this.#id !== null) this.#feature.bury(this.#id, this.#session, this.#handledOfClient);
+    this.#queue?.clear();
+    this.#replay = null;
+    this.#promised = null;
+  }
+
+  #toClient(bytes: Buffer): void {
+    this.#session.link?.write(bytes, 0, bytes.length);
+  }
+
+  #fail(frame: Frame, condition: "unexpected-request" | "bad-request"): void {
+    this.#toClient(smFailed(namespaceOf(frame), condition));
+  }
+}

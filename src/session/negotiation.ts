@@ -1,0 +1,362 @@
+import { CLOSE_REASONS, type CloseReason } from "../base/close-reasons.ts";
+import { shortId } from "../base/ids.ts";
+import type { Sweepable } from "../base/janitor.ts";
+import { meter } from "../base/meter.ts";
+import { parseElement } from "../xmpp/element.ts";
+import { type Frame, isStanza, KIND } from "../xmpp/frame.ts";
+import type { FramingError } from "../xmpp/framing-error.ts";
+import { domainKey, type Jid, parseJid } from "../xmpp/jid.ts";
+import { NS } from "../xmpp/ns.ts";
+import { peek } from "../xmpp/peek.ts";
+import { STREAM_END, streamError } from "../xmpp/stream-error.ts";
+import { isRefusal, openingTag, readStreamHeader } from "../xmpp/stream-header.ts";
+import type { Host } from "./host.ts";
+import { type CoreFeatures, Offer } from "./offer.ts";
+import { PHASES, type Phase, type PhaseEvent, phaseGauge } from "./phases.ts";
+import { type CoreOwner, type CoreStream, closeReasonOf, type Link, type LinkOwner } from "./ports.ts";
+import { isSameUser } from "./sasl-identity.ts";
+import { SaslRelay } from "./sasl-relay.ts";
+import { Session } from "./session.ts";
+
+const refused = meter.counter("breakwater_connections_refused_total", "Clients that left or were refused before bind, by reason", [
+  "reason",
+]);
+const logins = meter.counter("breakwater_sasl_total", "SASL exchanges relayed, by the core's verdict", ["result"]);
+
+const XML_DECLARATION = Buffer.from("<?xml version='1.0'?>");
+const PROCEED = Buffer.from(`<proceed xmlns='${NS.tls}'/>`);
+const STARTTLS_FEATURES = `<stream:features><starttls xmlns='${NS.tls}'><required/></starttls></stream:features>`;
+const COMPRESS_REFUSED = Buffer.from(`<failure xmlns='${NS.compress}'><setup-failed/></failure>`);
+
+/** What the negotiation waits for. One step at a time: while the core owes an answer, nothing more of the client is read. */
+type Step =
+  /** The client's opening tag. */
+  | "header"
+  /** `<starttls/>`: nothing else is taken before encryption. */
+  | "starttls"
+  /** The core's opening tag and stream features. */
+  | "features"
+  /** The client's next SASL element. */
+  | "sasl"
+  /** The core's answer to it. */
+  | "verdict"
+  /** The client's bind or resume request. */
+  | "bind"
+  /** The core's answer to the bind request. */
+  | "bound";
+
+/**
+ * A client from its first byte until it has bound, resumed or been refused (RFC 6120 §4.3). Gone after that.
+ *
+ * The stream to the core is provisional: opened for the first encrypted header, handed to the Session at bind, dropped
+ * when the client resumes another session.
+ */
+export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
+  readonly host: Host;
+  #phase: Phase = "connecting";
+  #step: Step = "header";
+  readonly #link: Link;
+  #core: CoreStream | null = null;
+  #coreFeatures: CoreFeatures = { sm: null, csi: false };
+  #domain = "";
+  #authenticated = false;
+  readonly #sasl = new SaslRelay();
+  #bindId: string | null = null;
+  // Whether the client has got an opening tag for the current stream: an error before it would not be XML.
+  #answered = false;
+  #deadlineAt: number;
+
+  constructor(link: Link, host: Host) {
+    this.#link = link;
+    this.host = host;
+    this.#deadlineAt = host.clock.now() + host.deadlines.open_timeout * 1000;
+    phaseGauge.cell("connecting").value++;
+    host.janitor.add(this);
+    host.negotiations.add(this);
+  }
+
+  get link(): Link {
+    return this.#link;
+  }
+
+  /** Whether the core has accepted the client's credentials. */
+  get authenticated(): boolean {
+    return this.#authenticated;
+  }
+
+  /** Whether `jid` (as a core bound it) belongs to the account that has authenticated here. */
+  isAccountOf(jid: Jid): boolean {
+    const user = this.#sasl.user;
+    return this.#authenticated && user !== null && domainKey(jid.domain) === this.#domain && isSameUser(user, jid.local);
+  }
+
+  /** The session that this client resumes takes over the link; the provisional core stream is closed unbound. */
+  handOver(): void {
+    this.#releaseCore();
+    this.#on("handedOver");
+  }
+
+  shutdown(): void {
+    this.refuse("shutdown", "This server is restarting; please reconnect");
+  }
+
+  sweep(now: number): void {
+    if (now < this.#deadlineAt) return;
+    const reason = this.#phase === "connecting" ? "open-timeout" : "login-timeout";
+    this.refuse(reason, reason === "open-timeout" ? "no stream was opened in time" : "no login was completed in time");
+  }
+
+  // ---- from the client
+
+  linkHeader(link: Link, frame: Frame): void {
+    if (this.#step !== "header") return this.refuse("not-well-formed", "a second opening tag");
+    const header = readStreamHeader(frame);
+    if (isRefusal(header)) return this.refuse(header.reason, header.text);
+    const domain = this.#domainFor(header.to);
+    if (domain === null) return this.refuse("host-unknown", `${header.to ?? "no domain"} is not served here`);
+    if (this.#authenticated && domain !== this.#domain) {
+      return this.refuse("host-unknown", "the domain changed after the login");
+    }
+    this.#domain = domain;
+    if (!link.secure) return this.#offerStartTls(domain);
+    if (this.#phase === "connecting") this.#on("opened");
+    this.#core ??= this.host.cores.open(domain, link, this);
+    if (this.#core === null) return this.refuse("host-unknown", `${domain} is not served here`);
+    // Every attribute and namespace declaration of the client's header reaches the core: the tag goes on as it came.
+    this.#core.write(XML_DECLARATION, 0, XML_DECLARATION.length);
+    this.#core.write(frame.bytes, frame.start, frame.end);
+    this.#await("features");
+  }
+
+  linkFrame(link: Link, frame: Frame): void {
+    if (this.#step === "starttls") return this.#startTls(frame);
+    if (frame.kind === KIND.sm) {
+      for (const feature of this.host.features) if (feature.beforeBind?.(frame, this) === "taken") return;
+    }
+    if (frame.kind === KIND.sasl) return this.#saslFromClient(frame);
+    if (frame.kind === KIND.iq) return this.#iqFromClient(frame);
+    if (isStanza(frame)) return this.refuse("not-authorized", "stanzas are taken after login and resource binding");
+    if (frame.kind === KIND.other && peek.name(frame) === "compress") {
+      link.write(COMPRESS_REFUSED, 0, COMPRESS_REFUSED.length);
+      return;
+    }
+    this.refuse("unexpected-element", `<${peek.name(frame)}/> has no place before the resource is bound`);
+  }
+
+  linkChunkEnd(link: Link): void {
+    this.#core?.flush();
+    link.flush();
+  }
+
+  linkStreamEnd(): void {
+    this.#close("client-closed");
+  }
+
+  linkDrained(): void {}
+
+  linkRefused(_link: Link, error: FramingError): void {
+    this.refuse(closeReasonOf(error), error.message);
+  }
+
+  linkLost(_link: Link, reason: CloseReason): void {
+    this.#releaseCore();
+    refused.inc(reason);
+    this.#on("gone");
+  }
+
+  // ---- from the core
+
+  coreConnected(): void {}
+
+  coreHeader(_core: CoreStream, header: Frame): void {
+    this.#answered = true;
+    this.#link.write(XML_DECLARATION, 0, XML_DECLARATION.length);
+    this.#link.write(header.bytes, header.start, header.end);
+  }
+
+  coreFrame(core: CoreStream, frame: Frame): void {
+    if (frame.kind === KIND.features) return this.#featuresFromCore(core, frame);
+    if (frame.kind === KIND.sasl && this.#step === "verdict") return this.#saslFromCore(core, frame);
+    if (frame.kind === KIND.iq && this.#step === "bound" && peek.attr(frame, "id") === this.#bindId) {
+      return this.#bindAnswer(core, frame);
+    }
+    this.#link.write(frame.bytes, frame.start, frame.end);
+  }
+
+  coreChunkEnd(core: CoreStream): void {
+    this.#link.flush();
+    core.flush();
+  }
+
+  coreStreamEnd(): void {
+    this.#close("core-closed");
+  }
+
+  coreDrained(): void {}
+
+  coreGone(_core: CoreStream, reason: CloseReason, detail: string): void {
+    this.host.log.warn("core stream failed before bind", { domain: this.#domain, reason, detail });
+    this.#core = null;
+    this.refuse(reason, "The server behind this edge cannot be reached; please try again later");
+  }
+
+  // ---- steps
+
+  #domainFor(to: string | null): string | null {
+    const domains = this.host.domains;
+    if (to !== null) return domains.has(domainKey(to)) ? domainKey(to) : null;
+    const asked = this.#link.servername === null ? null : domainKey(this.#link.servername);
+    if (asked !== null && domains.has(asked)) return asked;
+    return domains.size === 1 ? (domains.values().next().value ?? null) : null;
+  }
+
+  #offerStartTls(domain: string): void {
+    this.#send(Buffer.from(openingTag({ from: domain, id: shortId() }) + STARTTLS_FEATURES));
+    this.#answered = true;
+    this.#step = "starttls";
+  }
+
+  #startTls(frame: Frame): void {
+    if (frame.kind !== KIND.tls || peek.name(frame) !== "starttls") {
+      return this.refuse("not-encrypted", "only <starttls/> is taken before encryption");
+    }
+    if (!this.#link.startTls(PROCEED)) {
+      return this.refuse("starttls-pipelined", "bytes behind <starttls/> are neither plain nor encrypted");
+    }
+    this.#answered = false;
+    this.#step = "header";
+  }
+
+  #saslFromClient(frame: Frame): void {
+    if (this.#step !== "sasl") return this.refuse("unexpected-element", "this is not the time for SASL");
+    this.#sasl.fromClient(frame);
+    this.#core!.write(frame.bytes, frame.start, frame.end);
+    this.#await("verdict");
+  }
+
+  // Before login: in-band registration, which the core offers or refuses. After it: bind, and whatever comes first.
+  #iqFromClient(frame: Frame): void {
+    const isBind = this.#step === "bind" && peek.attrEquals(frame, "type", "set") && peek.hasChild(frame, "bind", NS.bind);
+    this.#core!.write(frame.bytes, frame.start, frame.end);
+    if (!isBind) return;
+    this.#bindId = peek.attr(frame, "id");
+    this.#await("bound");
+  }
+
+  #featuresFromCore(core: CoreStream, frame: Frame): void {
+    const offer = new Offer(frame, core.traits.mechanisms);
+    if (offer.removedMechanisms.length > 0) {
+      this.host.log.warn("core offers channel binding, which no client can complete through an edge", {
+        core: core.coreName,
+        removed: offer.removedMechanisms,
+      });
+    }
+    this.#coreFeatures = offer.core;
+    if (offer.authenticated) for (const feature of this.host.features) feature.offer?.(offer);
+    this.#send(offer.toBytes());
+    this.#go(this.#authenticated ? "bind" : "sasl");
+  }
+
+  #saslFromCore(core: CoreStream, frame: Frame): void {
+    this.#link.write(frame.bytes, frame.start, frame.end);
+    const verdict = this.#sasl.fromCore(frame);
+    if (verdict === "success" || verdict === "failure") logins.inc(verdict);
+    if (verdict !== "success") return this.#go("sasl");
+    this.#authenticated = true;
+    this.#link.setLimits(this.host.limits.afterLogin);
+    // RFC 6120 §6.4.6: both streams begin anew; what the client has pipelined is read as the new stream.
+    core.restartStream();
+    this.#link.restartStream();
+    this.#answered = false;
+    this.#go("header");
+  }
+
+  #bindAnswer(core: CoreStream, frame: Frame): void {
+    const text = parseElement(frame).getChild("bind", NS.bind)?.getChildText("jid");
+    const jid = text ? parseJid(text) : null;
+    this.#link.write(frame.bytes, frame.start, frame.end);
+    if (jid === null) return this.#go("bind"); // an error, say <conflict/>: the client may try another resource
+    const link = this.#link;
+    this.#core = null;
+    this.#on("bound");
+    const session = new Session({ jid, link, core, coreFeatures: this.#coreFeatures, host: this.host });
+    link.owner = session;
+    core.owner = session;
+    this.host.log.info("session bound", {
+      session: session.id,
+      jid: text ?? "",
+      client: link.client.address,
+      transport: link.transport,
+      core: core.coreName,
+      mechanism: this.#sasl.mechanism,
+    });
+    link.resume();
+  }
+
+  // ---- moving on
+
+  #await(step: Step): void {
+    this.#step = step;
+    this.#link.pause();
+  }
+
+  #go(step: Step): void {
+    this.#step = step;
+    this.#link.resume();
+  }
+
+  #on(event: PhaseEvent): void {
+    const to = PHASES[this.#phase].on[event];
+    if (to === undefined) return;
+    phaseGauge.cell(this.#phase).value--;
+    this.#phase = to;
+    if (to === "authenticating") {
+      phaseGauge.cell(to).value++;
+      this.#deadlineAt = this.host.clock.now() + this.host.deadlines.login_timeout * 1000;
+      return;
+    }
+    this.#deadlineAt = Number.POSITIVE_INFINITY;
+    this.host.janitor.remove(this);
+    this.host.negotiations.delete(this);
+  }
+
+  #send(bytes: Buffer): void {
+    this.#link.write(bytes, 0, bytes.length);
+  }
+
+  /** Ends a client that has not bound, with the stream error that belongs to `reason`. */
+  refuse(reason: CloseReason, text: string): void {
+    const condition = CLOSE_REASONS[reason].condition;
+    if (condition !== null) {
+      if (!this.#answered) this.#send(Buffer.from(openingTag({ from: this.#domain || null, id: shortId() })));
+      this.#answered = true;
+      this.#send(streamError(condition, text));
+    }
+    this.#close(reason, text);
+  }
+
+  #close(reason: CloseReason, detail = ""): void {
+    if (this.#phase === "closed") return;
+    this.#releaseCore();
+    refused.inc(reason);
+    this.host.log.info("client left before bind", {
+      client: this.#link.client.address,
+      phase: this.#phase,
+      domain: this.#domain,
+      reason,
+      detail,
+    });
+    this.#link.fence();
+    if (this.#answered) this.#send(STREAM_END);
+    this.#link.end();
+    this.#on("refused");
+  }
+
+  #releaseCore(): void {
+    const core = this.#core;
+    this.#core = null;
+    if (core === null) return;
+    core.owner = null;
+    core.end();
+  }
+}

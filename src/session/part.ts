@@ -1,0 +1,41 @@
+import type { CloseReason } from "../base/close-reasons.ts";
+import type { Frame } from "../xmpp/frame.ts";
+import type { Negotiation } from "./negotiation.ts";
+import type { Offer } from "./offer.ts";
+import type { Phase } from "./phases.ts";
+import type { Session } from "./session.ts";
+
+/** How a feature plugs in: one object per process, made in features/index.ts. */
+export interface Feature {
+  readonly name: string;
+  /** The core's stream features are about to go to an authenticated client: add to them or take away. */
+  offer?(offer: Offer): void;
+  /** A frame of an authenticated client that has not bound: `<resume/>` comes here. "taken" ends its walk. */
+  beforeBind?(frame: Frame, at: Negotiation): Verdict;
+  /** A client has bound: the part that goes with its session, null when there is nothing to do for it. */
+  attach(session: Session): Part | null;
+}
+
+/** "taken": the frame goes no further. */
+export type Verdict = "pass" | "taken";
+
+/**
+ * One feature's share of one session. Frames from the core walk the list of parts forwards, frames from the client
+ * backwards; a frame is borrowed until the method returns.
+ */
+export interface Part {
+  fromCore?(frame: Frame): Verdict;
+  fromClient?(frame: Frame): Verdict;
+  /** What is written to the client now still leaves in this flush. */
+  beforeLinkFlush?(): void;
+  /** What is written to the core now still leaves in this flush. */
+  beforeCoreFlush?(): void;
+  linkDrained?(): void;
+  /** About once a second, `now` in ms of the clock. */
+  tick?(now: number): void;
+  phaseChanged?(from: Phase, to: Phase): void;
+  /** The core stream is about to be closed politely: the last words to the core. */
+  coreEnding?(): void;
+  /** The session is over; both legs are gone or going. */
+  close?(reason: CloseReason): void;
+}

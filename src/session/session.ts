@@ -1,0 +1,338 @@
+import { CLOSE_REASONS, type CloseReason } from "../base/close-reasons.ts";
+import { shortId } from "../base/ids.ts";
+import type { Sweepable } from "../base/janitor.ts";
+import type { Log } from "../base/log.ts";
+import { meter } from "../base/meter.ts";
+import { type Frame, isStanza, KIND } from "../xmpp/frame.ts";
+import type { FramingError } from "../xmpp/framing-error.ts";
+import { bareOf, type Jid } from "../xmpp/jid.ts";
+import { NS } from "../xmpp/ns.ts";
+import { peek } from "../xmpp/peek.ts";
+import { STREAM_END, streamError } from "../xmpp/stream-error.ts";
+import type { Host } from "./host.ts";
+import type { CoreFeatures } from "./offer.ts";
+import type { Part } from "./part.ts";
+import { PHASES, type Phase, type PhaseEvent, phaseGauge } from "./phases.ts";
+import { type CoreOwner, type CoreStream, closeReasonOf, type Link, type LinkOwner } from "./ports.ts";
+
+const stanzas = meter.counter("breakwater_stanzas_total", "Stanzas of bound clients, by direction", ["direction"]);
+const fromClientStanzas = stanzas.cell("from_client");
+const fromCoreStanzas = stanzas.cell("from_core");
+const closed = meter.counter("breakwater_sessions_closed_total", "Sessions ended, by reason", ["reason"]);
+const unexpected = meter.counter("breakwater_unexpected_events_total", "Events that the phase table has no row for", [
+  "phase",
+  "event",
+]);
+
+const COMPRESS_REFUSED = Buffer.from(`<failure xmlns='${NS.compress}'><setup-failed/></failure>`);
+// A client without XEP-0198 has no queue here: past this many bytes its core is asked to wait, as it would be by TCP.
+const PAUSE_CORE_BYTES = 256 * 1024;
+
+export interface SessionInit {
+  readonly jid: Jid;
+  readonly link: Link;
+  readonly core: CoreStream;
+  readonly coreFeatures: CoreFeatures;
+  readonly host: Host;
+}
+
+/**
+ * One bound client: the pair of its link and its core stream. Outlives links where XEP-0198 allows it.
+ * Owns both legs and its parts; `on` is the only writer of `phase`; every end passes through `#finish`.
+ */
+export class Session implements LinkOwner, CoreOwner, Sweepable {
+  /** For logs; no secret. */
+  readonly id = shortId();
+  readonly jid: Jid;
+  readonly bareJid: string;
+  readonly core: CoreStream;
+  readonly coreFeatures: CoreFeatures;
+  readonly host: Host;
+  readonly log: Log;
+  /** Null in the phases without a link. */
+  link: Link | null;
+  phase: Phase = "active";
+  /** Whether the session outlives its link: XEP-0198 was enabled with resumption. */
+  resumable = false;
+  /** Whether the core keeps its session when its TCP is dropped (XEP-0198 towards the core). */
+  keptByCore = false;
+  /** How long the session waits for its client in phase dormant. */
+  holdSeconds: number;
+  /** Stanzas that came from the core and that went to it, since bind. */
+  stanzasFromCore = 0;
+  stanzasToCore = 0;
+  /** `stanzasToCore` after each stanza that the edge itself wrote to the core, oldest first (see stream-management). */
+  injectedToCore: number[] | null = null;
+  #parts: readonly Part[] = [];
+  #deadlineAt = Number.POSITIVE_INFINITY;
+
+  constructor(init: SessionInit) {
+    this.jid = init.jid;
+    this.bareJid = bareOf(init.jid);
+    this.link = init.link;
+    this.core = init.core;
+    this.coreFeatures = init.coreFeatures;
+    this.host = init.host;
+    this.holdSeconds = init.host.deadlines.hold_time;
+    this.log = init.host.log;
+    phaseGauge.cell("active").value++;
+    this.#parts = init.host.features.map((feature) => feature.attach(this)).filter((part) => part !== null);
+    init.host.janitor.add(this);
+    init.host.sessions.add(this);
+  }
+
+  /** Moves along the phase table. An event that has no row there is counted and changes nothing. */
+  on(event: PhaseEvent, reason: CloseReason): void {
+    const from = this.phase;
+    const to = PHASES[from].on[event];
+    if (to === undefined) {
+      unexpected.inc(from, event);
+      this.log.warn("unexpected event", { session: this.id, phase: from, on: event });
+      return;
+    }
+    this.phase = to;
+    phaseGauge.cell(from).value--;
+    if (to !== "closed") phaseGauge.cell(to).value++;
+    this.#deadlineAt = this.#deadlineOf(to);
+    if (to === "dormant") this.#sleep(reason);
+    for (const part of this.#parts) part.phaseChanged?.(from, to);
+    if (to === "draining") this.#drain(event, reason);
+    else if (to === "closed") this.#finish(reason);
+  }
+
+  // ---- from the client
+
+  linkFrame(link: Link, frame: Frame): void {
+    if (link !== this.link) return;
+    if (this.phase === "draining") return;
+    for (let i = this.#parts.length - 1; i >= 0; i--) {
+      const part = this.#parts[i]!;
+      if (part.fromClient !== undefined && part.fromClient(frame) === "taken") return;
+    }
+    if (isStanza(frame)) {
+      fromClientStanzas.value++;
+      this.stanzasToCore++;
+    } else if (!this.#mayPassToCore(frame)) return;
+    this.core.write(frame.bytes, frame.start, frame.end);
+  }
+
+  linkChunkEnd(link: Link): void {
+    if (link !== this.link) return;
+    this.flushCore();
+    this.flushLink();
+    if (this.core.pendingBytes > PAUSE_CORE_BYTES) link.pause();
+  }
+
+  linkHeader(link: Link): void {
+    this.refuse(link, "not-well-formed", "a second opening tag");
+  }
+
+  linkStreamEnd(link: Link): void {
+    if (link === this.link && this.phase !== "draining") this.on("ending", "client-closed");
+  }
+
+  linkDrained(link: Link): void {
+    if (link !== this.link) return;
+    this.core.resume();
+    for (const part of this.#parts) part.linkDrained?.();
+  }
+
+  linkRefused(link: Link, error: FramingError): void {
+    this.refuse(link, closeReasonOf(error), error.message);
+  }
+
+  linkLost(link: Link, reason: CloseReason): void {
+    if (link !== this.link) return;
+    this.on(this.resumable ? "lost" : "gone", reason);
+  }
+
+  // ---- from the core
+
+  coreConnected(): void {}
+
+  coreHeader(): void {
+    this.on("coreGone", "core-misbehaved");
+  }
+
+  coreFrame(_core: CoreStream, frame: Frame): void {
+    if (isStanza(frame)) {
+      fromCoreStanzas.value++;
+      this.stanzasFromCore++;
+    }
+    const parts = this.#parts;
+    for (let i = 0; i < parts.length; i++) {
+      const part = parts[i]!;
+      if (part.fromCore !== undefined && part.fromCore(frame) === "taken") return;
+    }
+    this.link?.write(frame.bytes, frame.start, frame.end);
+  }
+
+  coreChunkEnd(): void {
+    this.flushLink();
+    this.flushCore();
+    if (this.link !== null && this.link.pendingBytes > PAUSE_CORE_BYTES && !this.resumable) this.core.pause();
+  }
+
+  coreStreamEnd(): void {
+    if (this.phase === "closed") return;
+    if (this.phase === "draining") this.on("flushed", "client-closed");
+    else this.on("coreGone", "core-closed");
+  }
+
+  coreDrained(): void {
+    this.link?.resume();
+  }
+
+  coreGone(_core: CoreStream, reason: CloseReason, detail: string): void {
+    this.log.info("core stream gone", { session: this.id, core: this.core.coreName, reason, detail });
+    this.on("coreGone", reason);
+  }
+
+  // ---- for parts and the operator
+
+  /** Writes the edge's own stanza to the core: the core counts it, the client does not know of it. */
+  injectToCore(stanza: Buffer): void {
+    this.stanzasToCore++;
+    this.injectedToCore ??= [];
+    this.injectedToCore.push(this.stanzasToCore);
+    this.core.write(stanza, 0, stanza.length);
+  }
+
+  flushLink(): void {
+    if (this.link === null) return;
+    for (const part of this.#parts) part.beforeLinkFlush?.();
+    // A part may have lost or ended the link.
+    this.link?.flush();
+  }
+
+  flushCore(): void {
+    if (this.phase === "closed") return;
+    for (const part of this.#parts) part.beforeCoreFlush?.();
+    this.core.flush();
+  }
+
+  /**
+   * Step one of a resume (XEP-0198 §5): the old link is fenced, told `conflict` and closed, and the new one is bound to
+   * this session. Nothing of the old link is parsed any more, so what was received from it is final.
+   */
+  relink(link: Link): void {
+    const old = this.link;
+    this.link = null;
+    if (old !== null) {
+      old.fence();
+      old.write(...whole(streamError("conflict", "Replaced by a newer connection of this client")));
+      old.write(...whole(STREAM_END));
+      old.end();
+    }
+    this.link = link;
+    link.owner = this;
+    this.on("relinked", "resumed");
+  }
+
+  /** Ends the session for something that its client sent: a stream error to the client, a polite end to the core. */
+  refuse(link: Link, reason: CloseReason, text: string, application = ""): void {
+    if (link !== this.link) return;
+    this.log.info("client refused", { session: this.id, reason, detail: text });
+    const condition = CLOSE_REASONS[reason].condition;
+    if (condition !== null) link.write(...whole(streamError(condition, text, application)));
+    this.on("ending", reason);
+  }
+
+  sweep(now: number): void {
+    for (const part of this.#parts) part.tick?.(now);
+    if (now < this.#deadlineAt) return;
+    this.on("deadline", this.phase === "dormant" ? "hold-expired" : "link-silent");
+  }
+
+  // ---- ends
+
+  #deadlineOf(phase: Phase): number {
+    const option = PHASES[phase].deadline;
+    if (option === null) return Number.POSITIVE_INFINITY;
+    const seconds = option === "hold_time" ? this.holdSeconds : this.host.deadlines[option];
+    return this.host.clock.now() + seconds * 1000;
+  }
+
+  #sleep(reason: CloseReason): void {
+    this.log.info("session dormant", { session: this.id, reason, hold_s: this.holdSeconds });
+    const link = this.link;
+    this.link = null;
+    if (link === null) return;
+    link.fence();
+    const condition = CLOSE_REASONS[reason].condition;
+    if (condition !== null) link.write(...whole(streamError(condition)));
+    link.end();
+    this.core.resume();
+  }
+
+  // A client that logs out gets what the core still has to say; every other end is immediate.
+  #drain(event: PhaseEvent, reason: CloseReason): void {
+    if (reason === "client-closed") {
+      for (const part of this.#parts) part.coreEnding?.();
+      this.core.end();
+      return;
+    }
+    const said = event === "ending" && reason !== "shutdown"; // refuse() has written its own error
+    const condition = CLOSE_REASONS[reason].condition;
+    if (condition !== null && !said) this.link?.write(...whole(streamError(condition, DRAIN_TEXT[reason] ?? "")));
+    this.on("flushed", reason);
+  }
+
+  #finish(reason: CloseReason): void {
+    closed.inc(reason);
+    this.host.janitor.remove(this);
+    this.host.sessions.delete(this);
+    if (this.core.owner === this) this.#closeCore(reason);
+    const link = this.link;
+    this.link = null;
+    if (link !== null) {
+      link.fence();
+      link.write(...whole(STREAM_END));
+      link.end();
+    }
+    for (const part of this.#parts) part.close?.(reason);
+    this.log.info("session closed", {
+      session: this.id,
+      reason,
+      from_client: this.stanzasToCore,
+      from_core: this.stanzasFromCore,
+    });
+  }
+
+  #closeCore(reason: CloseReason): void {
+    this.core.owner = null;
+    if (reason === "core-gone" || reason === "core-closed" || reason === "client-closed") {
+      this.core.drop();
+    } else if (reason === "shutdown" && this.keptByCore) {
+      // XEP-0198: a polite end would end the core's session at once; a dropped TCP leaves it resumable.
+      this.core.drop();
+    } else {
+      for (const part of this.#parts) part.coreEnding?.();
+      this.core.end();
+    }
+  }
+
+  // What is not a stanza and no part took: the edge has settled TLS, SASL and compression, the core must not hear of them.
+  #mayPassToCore(frame: Frame): boolean {
+    if (frame.kind === KIND.other && peek.name(frame) === "compress") {
+      this.link?.write(...whole(COMPRESS_REFUSED));
+      return false;
+    }
+    if (frame.kind === KIND.other) return true;
+    if (this.link !== null) {
+      this.refuse(this.link, "unexpected-element", `<${peek.name(frame)}/> has no place in a bound stream`);
+    }
+    return false;
+  }
+}
+
+const DRAIN_TEXT: Partial<Record<CloseReason, string>> = {
+  "core-gone": "The server behind this edge went away; please reconnect",
+  "core-unreachable": "The server behind this edge went away; please reconnect",
+  "queue-full": "Too many stanzas wait for an acknowledgement; they will be delivered after a new login",
+  shutdown: "This server is restarting; please reconnect",
+};
+
+function whole(bytes: Buffer): [Buffer, number, number] {
+  return [bytes, 0, bytes.length];
+}
