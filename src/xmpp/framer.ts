@@ -1,4 +1,19 @@
-import type { Frame } from "./frame.ts";
+import { type Frame, KIND } from "./frame.ts";
+import type { StreamScope } from "./framer-namespaces.ts";
+import {
+  borrowScan,
+  DECLARATION,
+  ELEMENT,
+  EMPTY_HEADER,
+  type FrameScan,
+  giveBackScan,
+  MORE,
+  STREAM_END,
+} from "./framer-scan.ts";
+import { SPACE } from "./framer-tables.ts";
+import { FramingError } from "./framing-error.ts";
+
+export type { StreamScope } from "./framer-namespaces.ts";
 
 /** What one stream may cost. Exact, whatever the chunking: the byte that exceeds a limit ends the stream. */
 export interface FramerLimits {
@@ -12,13 +27,260 @@ export interface FramerLimits {
   readonly maxAttributes: number;
 }
 
-/** Placeholder until the real framer lands. */
+const NOTHING: Buffer = Buffer.alloc(0);
+/** Most streams have this root; they share its bytes. */
+const USUAL_ROOT: Uint8Array = Buffer.from("stream:stream");
+/** Room of a new carry buffer, in bytes: a mean stanza takes 360. */
+const MIN_CARRY = 1024;
+
+type Phase = "start" | "prolog" | "open" | "closing" | "closed";
+
+/**
+ * Cuts a stream into frames and proves each one well-formed: XML 1.0 and Namespaces 1.0, less what RFC 6120 §11.1
+ * forbids. Pull, not push, because after any frame the owner may restart the stream, stop, or pass it on:
+ *
+ *     framer.feed(chunk, true);
+ *     for (let frame = framer.next(); frame !== null; frame = framer.next()) …
+ *
+ * A frame that lies within one chunk is that chunk's bytes. One that straddles chunks is collected in a carry buffer,
+ * which is never used again, so that such frames are always stable.
+ */
 export class StanzaFramer {
-  constructor(readonly_limits: FramerLimits) {
-    void readonly_limits;
+  /** May be replaced at any time; the next frame obeys. */
+  limits: FramerLimits;
+
+  readonly #frame: Frame = {
+    kind: KIND.other,
+    bytes: NOTHING,
+    start: 0,
+    end: 0,
+    tagEnd: 0,
+    nameStart: 0,
+    nameEnd: 0,
+    stable: false,
+    usesStreamPrefix: false,
+  };
+  #chunk: Buffer = NOTHING;
+  /** The next unread byte of the chunk. */
+  #at = 0;
+  #stable = true;
+  /** The frame that has begun and is not complete: its scan, and its bytes in `#carry[scan.base, #carryEnd)`. */
+  #scan: FrameScan | null = null;
+  #carry: Buffer = NOTHING;
+  #carryEnd = 0;
+
+  #phase: Phase = "start";
+  /** Bytes of XML declaration and white space before the header: they count towards its limit. */
+  #prolog = 0;
+  #scope: StreamScope | null = null;
+  #rootName: Uint8Array | null = null;
+  #error: FramingError | null = null;
+
+  constructor(limits: FramerLimits) {
+    this.limits = limits;
   }
-  feed(_chunk: Buffer, _stable: boolean): void {}
+
+  /** What the stream header declares, once it was handed out. */
+  get header(): StreamScope | null {
+    return this.#scope;
+  }
+
+  /** A frame has begun and is not complete. */
+  get midFrame(): boolean {
+    return this.#scan !== null;
+  }
+
+  /** Bytes fed that are in no frame yet. */
+  unread(): number {
+    const carried = this.#scan === null ? 0 : this.#carryEnd - this.#scan.base;
+    return carried + this.#chunk.length - this.#at;
+  }
+
+  /** Hands over the next chunk. `stable`: its bytes never change; else they may once `next` has answered null. */
+  feed(chunk: Buffer, stable: boolean): void {
+    if (this.#at < this.#chunk.length) {
+      this.#chunk = Buffer.concat([this.#chunk.subarray(this.#at), chunk]);
+      this.#stable = true;
+    } else {
+      this.#chunk = chunk;
+      this.#stable = stable;
+    }
+    this.#at = 0;
+  }
+
+  /**
+   * The next frame; "end" for the closing tag of the stream; null when more bytes are needed. The frame is valid until
+   * the next call. Throws FramingError, and then for ever.
+   */
   next(): Frame | "end" | null {
+    if (this.#error !== null) throw this.#error;
+    try {
+      if (this.#scan !== null) return this.#resume(this.#scan);
+      return this.#phase === "open" ? this.#begin() : this.#edge();
+    } catch (error) {
+      if (error instanceof FramingError) this.#error = error;
+      this.#dropScan();
+      this.#dropChunk();
+      throw error;
+    }
+  }
+
+  /** A new stream begins at the next unread byte (RFC 6120 §4.3.3). */
+  restart(): void {
+    const scan = this.#scan;
+    if (scan !== null) {
+      // What came of a frame was sent for the new stream then. next() had answered null, so the chunk is used up.
+      this.#chunk = Buffer.concat([this.#carry.subarray(scan.base, this.#carryEnd), this.#chunk.subarray(this.#at)]);
+      this.#at = 0;
+      this.#stable = true;
+      this.#dropScan();
+    }
+    this.#phase = "start";
+    this.#prolog = 0;
+    this.#scope = null;
+    this.#rootName = null;
+  }
+
+  /** Between frames of an open stream. */
+  #begin(): Frame | "end" | null {
+    const chunk = this.#chunk;
+    const end = chunk.length;
+    let p = this.#at;
+    while (p < end && SPACE[chunk[p]!] !== 0) p++;
+    if (p >= end) return this.#dropChunk();
+    if (chunk[p] !== 0x3c) throw new FramingError("bad-format", "text between stanzas");
+    return this.#open(p, this.limits.maxBytes, false);
+  }
+
+  /** Before the header and after the end. */
+  #edge(): Frame | "end" | null {
+    if (this.#phase === "closing") {
+      this.#phase = "closed";
+      return "end";
+    }
+    const chunk = this.#chunk;
+    const end = chunk.length;
+    const first = this.#at;
+    if (this.#phase === "closed") {
+      for (let p = first; p < end; p++) {
+        if (SPACE[chunk[p]!] === 0) throw new FramingError("not-well-formed", "something after the end of the stream");
+      }
+      return this.#dropChunk();
+    }
+    const room = this.limits.maxBytes - this.#prolog;
+    let p = first;
+    while (p < end && SPACE[chunk[p]!] !== 0) {
+      if (p - first >= room) break;
+      p++;
+    }
+    if (p > first) this.#phase = "prolog";
+    this.#prolog += p - first;
+    this.#at = p;
+    if (p >= end) return this.#dropChunk();
+    if (p - first >= room) {
+      throw new FramingError("policy-violation", `stream header longer than ${this.limits.maxBytes} bytes`);
+    }
+    if (chunk[p] !== 0x3c) throw new FramingError("not-well-formed", "something other than a stream header");
+    return this.#open(p, room - (p - first), this.#phase === "start");
+  }
+
+  /** Reads the frame that begins at `start` in the chunk. */
+  #open(start: number, maxBytes: number, mayDeclare: boolean): Frame | "end" | null {
+    const scan = borrowScan();
+    this.#scan = scan;
+    const chunk = this.#chunk;
+    const end = chunk.length;
+    scan.begin(start, this.limits, maxBytes, this.#scope, this.#rootName, mayDeclare);
+    const what = scan.run(chunk, end);
+    if (what !== MORE) {
+      this.#at = scan.pos;
+      return this.#deliver(scan, what, chunk, this.#stable);
+    }
+    // The chunk may be overwritten or be far larger than what is kept of it.
+    const length = end - start;
+    this.#carry = Buffer.allocUnsafeSlow(Math.max(MIN_CARRY, length * 2));
+    chunk.copy(this.#carry, 0, start, end);
+    this.#carryEnd = length;
+    scan.moveTo(0);
+    return this.#dropChunk();
+  }
+
+  /** Goes on with a frame that began in an earlier chunk. */
+  #resume(scan: FrameScan): Frame | "end" | null {
+    const chunk = this.#chunk;
+    while (this.#at < chunk.length) {
+      if (this.#carryEnd === this.#carry.length) this.#growCarry(scan);
+      // Only as much as there is room for: most frames end soon, and what comes behind is read from the chunk itself.
+      const copied = chunk.copy(this.#carry, this.#carryEnd, this.#at);
+      this.#at += copied;
+      this.#carryEnd += copied;
+      const what = scan.run(this.#carry, this.#carryEnd);
+      if (what !== MORE) {
+        this.#at -= this.#carryEnd - scan.pos;
+        return this.#deliver(scan, what, this.#carry, true);
+      }
+    }
+    return this.#dropChunk();
+  }
+
+  #growCarry(scan: FrameScan): void {
+    const larger = Buffer.allocUnsafeSlow(this.#carry.length * 2);
+    this.#carry.copy(larger, 0, scan.base, this.#carryEnd);
+    this.#carryEnd -= scan.base;
+    this.#carry = larger;
+    scan.moveTo(0);
+  }
+
+  /** The scan is through with what it read in `bytes`. */
+  #deliver(scan: FrameScan, what: number, bytes: Buffer, stable: boolean): Frame | "end" | null {
+    const { base, pos } = scan;
+    if (what === DECLARATION) {
+      this.#prolog += pos - base;
+      this.#phase = "prolog";
+      this.#dropScan();
+      return this.#edge();
+    }
+    if (what === STREAM_END) {
+      this.#phase = "closed";
+      this.#dropScan();
+      return "end";
+    }
+    if (what !== ELEMENT) this.#openStream(scan, bytes, what === EMPTY_HEADER);
+    const frame = this.#frame;
+    frame.kind = scan.kind;
+    frame.bytes = bytes;
+    frame.start = base;
+    frame.end = pos;
+    frame.tagEnd = base + scan.tagEnd;
+    frame.nameStart = base + 1;
+    frame.nameEnd = base + scan.nameEnd;
+    frame.stable = stable;
+    frame.usesStreamPrefix = scan.usesStreamPrefix;
+    this.#dropScan();
+    return frame;
+  }
+
+  #openStream(scan: FrameScan, bytes: Buffer, empty: boolean): void {
+    const name = bytes.subarray(scan.base + 1, scan.base + scan.nameEnd);
+    this.#rootName = USUAL_ROOT.length === name.length && name.equals(USUAL_ROOT) ? USUAL_ROOT : new Uint8Array(name);
+    this.#scope = scan.declared;
+    scan.declared = null;
+    this.#phase = empty ? "closing" : "open";
+  }
+
+  #dropScan(): void {
+    if (this.#scan === null) return;
+    giveBackScan(this.#scan);
+    this.#scan = null;
+    this.#carry = NOTHING;
+    this.#carryEnd = 0;
+  }
+
+  /** An idle framer keeps nothing alive. */
+  #dropChunk(): null {
+    this.#chunk = NOTHING;
+    this.#at = 0;
+    this.#frame.bytes = NOTHING;
     return null;
   }
 }
