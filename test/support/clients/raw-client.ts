@@ -81,7 +81,7 @@ export class RawClient {
   autoAck = true;
   /** With `autoAck`: also acknowledge unasked, after each stanza. */
   eagerAck = false;
-  /** Takes every stanza that arrives, instead of the inbox. */
+  /** Takes the stanzas that arrive, instead of the inbox; answers to our own requests still go there. */
   onStanza: ((stanza: Element) => void) | null = null;
   /** Takes the bytes themselves: from then on nothing is parsed. For load. */
   onBytes: ((chunk: Buffer) => void) | null = null;
@@ -424,7 +424,7 @@ export class RawClient {
         this.sm.handled = (this.sm.handled + 1) >>> 0;
         if (this.eagerAck) this.ack();
       }
-      if (this.onStanza) {
+      if (this.onStanza && !(name === "iq" && /^(result|error)$/.test(element.attrs["type"] ?? ""))) {
         this.onStanza(element);
         return;
       }
