@@ -50,9 +50,10 @@ function domainsHaveCores(
 ): void {
   const names = cores.flatMap(({ name }) => name ?? []);
   if (names.length === 0 || names.length < cores.length) return;
+  const several = new Set(names).size > 1;
   for (const [i, { core, certificates }] of domains.entries()) {
     if (core === undefined) {
-      if (names.length > 1 && certificates)
+      if (several && certificates)
         tell(["domains", i], `needs \`core\`, as there are several: one of ${names.join(", ")}`);
     } else if (!names.includes(core)) {
       const near = nearest(core, names);
@@ -85,7 +86,8 @@ function placesAreFree(listeners: NonNullable<Draft["listeners"]>, ops: Draft["o
   const places: Place[] = listeners.flatMap(({ listen }, i) =>
     listen ? { path: ["listeners", i, "listen"], ...listen } : [],
   );
-  if (ops?.listen) places.push({ path: ["ops", "listen"], ...ops.listen });
+  // first, as it may be a default: the mistake is then told at the listener, which is written
+  if (ops?.listen) places.unshift({ path: ["ops", "listen"], ...ops.listen });
   for (const [i, place] of places.entries()) {
     const other = places.slice(0, i).find((earlier) => collide(earlier, place));
     if (other) tell(place.path, `port ${place.port} is taken by ${pathText(other.path)}`);

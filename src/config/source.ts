@@ -20,12 +20,15 @@ export class ConfigSource {
       prettyErrors: false,
       uniqueKeys: false, // found below, where the key's path is known
       stringKeys: true,
-      logLevel: "silent",
+      logLevel: "error",
     });
     const mistakes: Mistake[] = [...this.#document.errors, ...this.#document.warnings].map((error) => ({
       ...this.#position(error.pos[0]),
       path: "",
-      message: `not valid YAML: ${error.message}`,
+      message:
+        error.code === "MULTIPLE_DOCS"
+          ? "a second YAML document begins here: write one"
+          : `not valid YAML: ${error.message}`,
     }));
     if (mistakes.length === 0) this.#findDuplicates(this.#document.contents, [], mistakes);
     if (mistakes.length === 0) {
