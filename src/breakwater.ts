@@ -1,33 +1,207 @@
+import { type Clock, systemClock } from "./base/clock.ts";
+import { Janitor } from "./base/janitor.ts";
 import type { Log } from "./base/log.ts";
-import type { LoadedConfig } from "./config/load.ts";
-import type { ConfigMistakes } from "./config/mistakes.ts";
+import { meter } from "./base/meter.ts";
+import type { Address } from "./base/option-types.ts";
 import type { Config } from "./config/schema.ts";
+import { Admission } from "./edge/admission.ts";
+import { Listener } from "./edge/listener.ts";
+import { featureList } from "./features/index.ts";
+import { Keepalive } from "./features/keepalive/index.ts";
+import { StreamManagement } from "./features/stream-management/index.ts";
 import { Health } from "./ops/health.ts";
-import { startOpsServer } from "./ops/http.ts";
+import { type OpsServer, startOpsServer } from "./ops/http.ts";
 import { measureLoopLag } from "./ops/loop-lag.ts";
 import { Metrics } from "./ops/metrics.ts";
+import type { Host } from "./session/host.ts";
+import { Negotiation } from "./session/negotiation.ts";
+import { closeTls, setUpTls, type TlsSetup } from "./tls/setup.ts";
+import { Cores } from "./upstream/cores.ts";
+import { domainKey } from "./xmpp/jid.ts";
+import { framerLimitsOf } from "./xmpp/options.ts";
 
-export interface Breakwater {
-  stop(): Promise<void>;
-  reload(config: Config): Promise<void>;
-}
+const started = meter.gauge("breakwater_start_time_seconds", "When this process began to serve, in seconds since 1970");
+
+/** How long clients get to take their last words when the edge stops. */
+const GOODBYE_MS = 3000;
 
 export interface StartOptions {
   readonly config: Config;
-  readonly configFile: string;
   readonly log: Log;
-  readonly load: () => LoadedConfig | ConfigMistakes;
+  readonly clock?: Clock;
 }
 
-/** Placeholder until the rooms are joined: the ops server alone. */
-export async function start({ config }: StartOptions): Promise<Breakwater> {
-  const stopLag = measureLoopLag();
-  const ops = await startOpsServer({ listen: config.ops.listen, health: new Health(), metrics: new Metrics() });
+/** A running edge. */
+export interface Breakwater {
+  /** Where it listens, in the order of the configuration: with port 0 there, the ports that were free. */
+  readonly listeners: readonly Address[];
+  readonly ops: Address;
+  /**
+   * Takes a new configuration into use, as far as its options can be reloaded; nobody is dropped. Rejects and changes
+   * nothing when a certificate or a core of it cannot be used.
+   */
+  reload(config: Config): Promise<void>;
+  /** Ends in order: no new clients, a stream error to everybody, cores keep the sessions that can be resumed. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Joins the rooms and begins to serve. Rejects with a BreakwaterError that says what to do when a certificate, a core or
+ * an address cannot be used; then nothing is left running.
+ */
+export async function start(options: StartOptions): Promise<Breakwater> {
+  const edge = new Edge(options);
+  try {
+    await edge.start();
+  } catch (error) {
+    await edge.stop();
+    throw error;
+  }
+  return edge;
+}
+
+class Edge implements Breakwater {
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #janitor: Janitor;
+  readonly #health = new Health();
+  readonly #cores: Cores;
+  readonly #streamManagement: StreamManagement;
+  readonly #keepalive: Keepalive;
+  readonly #admission: Admission;
+  readonly #host: Host;
+  #config: Config;
+  #tls: TlsSetup | null = null;
+  #listeners: Listener[] = [];
+  #addresses: Address[] = [];
+  #ops: OpsServer | null = null;
+  #stopLag: (() => void) | null = null;
+  #stopping = false;
+
+  constructor({ config, log, clock = systemClock }: StartOptions) {
+    this.#config = config;
+    this.#log = log;
+    this.#clock = clock;
+    this.#janitor = new Janitor(clock);
+    this.#cores = new Cores({ clock, janitor: this.#janitor, log });
+    this.#streamManagement = new StreamManagement(config.stream_management);
+    this.#keepalive = new Keepalive(config.keepalive);
+    this.#admission = new Admission(admissionLimits(config));
+    this.#host = {
+      clock,
+      janitor: this.#janitor,
+      log,
+      cores: this.#cores,
+      features: featureList(this.#streamManagement, this.#keepalive),
+      sessions: new Set(),
+      negotiations: new Set(),
+      ...hostOptions(config),
+    };
+  }
+
+  get listeners(): readonly Address[] {
+    return this.#addresses;
+  }
+
+  get ops(): Address {
+    return this.#ops!.address;
+  }
+
+  async start(): Promise<void> {
+    const config = this.#config;
+    this.#tls = setUpTls(config.tls, config.domains, { clock: this.#clock, log: this.#log }, null);
+    await this.#cores.use(corePlan(config));
+    this.#health.register("cores", () => this.#cores.readiness());
+    this.#health.register("accepting", () => (this.#stopping ? "the edge is stopping" : true));
+    this.#stopLag = measureLoopLag();
+    this.#ops = await startOpsServer({ listen: config.ops.listen, health: this.#health, metrics: new Metrics() });
+    for (const options of config.listeners) {
+      const listener = new Listener(options, {
+        clock: this.#clock,
+        janitor: this.#janitor,
+        log: this.#log,
+        admission: this.#admission,
+        tlsOptions: (kind) => this.#tls!.contexts.serverOptions(kind),
+        limits: () => this.#host.limits.beforeLogin,
+        keepaliveSeconds: () => this.#keepalive.options.tcp_keepalive,
+        welcome: (link) => new Negotiation(link, this.#host),
+      });
+      this.#addresses.push(await listener.listen());
+      this.#listeners.push(listener);
+    }
+    started.set(Math.floor(this.#clock.wall() / 1000));
+  }
+
+  async reload(config: Config): Promise<void> {
+    const tls = setUpTls(config.tls, config.domains, { clock: this.#clock, log: this.#log }, this.#tls);
+    try {
+      await this.#cores.use(corePlan(config));
+    } catch (error) {
+      closeTls(tls, this.#tls);
+      throw error;
+    }
+    if (this.#tls !== null) closeTls(this.#tls, tls);
+    this.#tls = tls;
+    this.#config = config;
+    Object.assign(this.#host, hostOptions(config));
+    this.#streamManagement.options = config.stream_management;
+    this.#keepalive.options = config.keepalive;
+    this.#admission.limits = admissionLimits(config);
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    for (const listener of this.#listeners) listener.close();
+    for (const negotiation of this.#host.negotiations) negotiation.shutdown();
+    for (const session of this.#host.sessions) session.on("ending", "shutdown");
+    await this.#goodbye();
+    for (const listener of this.#listeners) listener.dropAll();
+    this.#cores.stop();
+    if (this.#tls !== null) closeTls(this.#tls, null);
+    this.#stopLag?.();
+    await this.#ops?.close();
+    this.#janitor.stop();
+  }
+
+  // Until every client has closed its side, or the time is up.
+  #goodbye(): Promise<void> {
+    const until = this.#clock.now() + GOODBYE_MS;
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (this.#admission.count === 0 || this.#clock.now() >= until) resolve();
+        else setTimeout(look, 20);
+      };
+      look();
+    });
+  }
+}
+
+function corePlan(config: Config) {
   return {
-    stop: async () => {
-      stopLag();
-      await ops.close();
-    },
-    reload: async () => {},
+    cores: config.cores,
+    domains: config.domains.map((domain) => ({ name: domainKey(domain.name), core: domain.core })),
   };
+}
+
+function hostOptions(config: Config): Pick<Host, "deadlines" | "limits" | "domains"> {
+  const { open_timeout, login_timeout, replay_timeout, drain_timeout } = config.session;
+  return {
+    deadlines: {
+      open_timeout,
+      login_timeout,
+      replay_timeout,
+      drain_timeout,
+      hold_time: config.stream_management.hold_time,
+    },
+    limits: {
+      beforeLogin: framerLimitsOf(config.limits.before_login),
+      afterLogin: framerLimitsOf(config.limits.after_login),
+    },
+    domains: new Set(config.domains.map((domain) => domainKey(domain.name))),
+  };
+}
+
+function admissionLimits({ limits }: Config) {
+  return { maxConnections: limits.max_connections, maxConnectionsPerIp: limits.max_connections_per_ip };
 }

@@ -24,7 +24,7 @@ export async function run(configFile: string): Promise<number> {
   const life = new Life(log);
   let breakwater: Breakwater;
   try {
-    breakwater = await start({ config: loaded.config, configFile, log, load: () => loadConfig(configFile) });
+    breakwater = await start({ config: loaded.config, log });
   } catch (error) {
     return tellStartTrouble(error);
   }
@@ -73,7 +73,13 @@ class Life {
 }
 
 /** Codes of errors that only another configuration mends. */
-const CONFIG_CODES: ReadonlySet<string> = new Set(["BW_CONFIG", "BW_CERTIFICATE", "BW_TLS_FILES"]);
+const CONFIG_CODES: ReadonlySet<string> = new Set([
+  "BW_CONFIG",
+  "BW_TLS_CERTIFICATE",
+  "BW_CORE_UNFIT",
+  "BW_CORE_TLS",
+  "BW_NETWORK",
+]);
 
 function tellStartTrouble(error: unknown): number {
   const known = error instanceof BreakwaterError;

@@ -18,9 +18,11 @@ import { isSameUser } from "./sasl-identity.ts";
 import { SaslRelay } from "./sasl-relay.ts";
 import { Session } from "./session.ts";
 
-const refused = meter.counter("breakwater_connections_refused_total", "Clients that left or were refused before bind, by reason", [
-  "reason",
-]);
+const refused = meter.counter(
+  "breakwater_connections_refused_total",
+  "Clients that left or were refused before bind, by reason",
+  ["reason"],
+);
 const logins = meter.counter("breakwater_sasl_total", "SASL exchanges relayed, by the core's verdict", ["result"]);
 
 const XML_DECLARATION = Buffer.from("<?xml version='1.0'?>");
@@ -87,7 +89,9 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
   /** Whether `jid` (as a core bound it) belongs to the account that has authenticated here. */
   isAccountOf(jid: Jid): boolean {
     const user = this.#sasl.user;
-    return this.#authenticated && user !== null && domainKey(jid.domain) === this.#domain && isSameUser(user, jid.local);
+    return (
+      this.#authenticated && user !== null && domainKey(jid.domain) === this.#domain && isSameUser(user, jid.local)
+    );
   }
 
   /** The session that this client resumes takes over the link; the provisional core stream is closed unbound. */
@@ -236,7 +240,8 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
 
   // Before login: in-band registration, which the core offers or refuses. After it: bind, and whatever comes first.
   #iqFromClient(frame: Frame): void {
-    const isBind = this.#step === "bind" && peek.attrEquals(frame, "type", "set") && peek.hasChild(frame, "bind", NS.bind);
+    const isBind =
+      this.#step === "bind" && peek.attrEquals(frame, "type", "set") && peek.hasChild(frame, "bind", NS.bind);
     this.#core!.write(frame.bytes, frame.start, frame.end);
     if (!isBind) return;
     this.#bindId = peek.attr(frame, "id");

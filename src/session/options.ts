@@ -3,7 +3,7 @@ import { z } from "zod";
 export const sessionOptions = z
   .strictObject({
     open_timeout: z.number().min(1).max(300).default(10).meta({
-      description: "How long a client may take to open its stream.",
+      description: "How long a client may take to open its stream, with the TLS handshake on a `tls` listener.",
       unit: "s",
       reload: true,
     }),
@@ -20,11 +20,6 @@ export const sessionOptions = z
     drain_timeout: z.number().min(0.1).max(300).default(5).meta({
       description: "How long a session that ends may take to send its last words.",
       unit: "s",
-      reload: true,
-    }),
-    max_pending_bytes: z.number().int().min(65_536).max(1_073_741_824).default(1_048_576).meta({
-      description: "Bytes that may wait for a slow client's connection. Past that the connection is dropped.",
-      unit: "bytes",
       reload: true,
     }),
   })

@@ -1,7 +1,15 @@
 import { meter } from "../base/meter.ts";
 
 /** The phases of a client's life. `connecting` and `authenticating` belong to Negotiation, the rest to Session. */
-export type Phase = "connecting" | "authenticating" | "active" | "inactive" | "dormant" | "resuming" | "draining" | "closed";
+export type Phase =
+  | "connecting"
+  | "authenticating"
+  | "active"
+  | "inactive"
+  | "dormant"
+  | "resuming"
+  | "draining"
+  | "closed";
 
 export type PhaseEvent =
   | "opened"
@@ -33,7 +41,13 @@ export interface PhaseRow {
 
 export type DeadlineOption = "open_timeout" | "login_timeout" | "hold_time" | "replay_timeout" | "drain_timeout";
 
-const linked = { lost: "dormant", gone: "closed", relinked: "resuming", ending: "draining", coreGone: "draining" } as const;
+const linked = {
+  lost: "dormant",
+  gone: "closed",
+  relinked: "resuming",
+  ending: "draining",
+  coreGone: "draining",
+} as const;
 
 /**
  * The one table of phases; `Session.on` and `Negotiation` are its only readers that act on it, and docs/session.md is

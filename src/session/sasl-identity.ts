@@ -14,7 +14,9 @@ export function saslUser(mechanism: string, message: Buffer): string | null {
 
 /** Which message of the client names the user: the first one. */
 export function namesUser(mechanism: string): boolean {
-  return mechanism === "PLAIN" || mechanism.startsWith("SCRAM-") || mechanism === "X-OAUTH2" || mechanism === "OAUTHBEARER";
+  return (
+    mechanism === "PLAIN" || mechanism.startsWith("SCRAM-") || mechanism === "X-OAUTH2" || mechanism === "OAUTHBEARER"
+  );
 }
 
 // [authzid] NUL authcid NUL passwd (RFC 4616 §2). Acting for somebody else is the core's affair: no resume then.
@@ -33,7 +35,9 @@ function splitNul(message: Buffer): string[] | null {
 
 // gs2-header, then n=user,r=nonce (RFC 5802 §7); a reserved extension or another order answers null.
 function scramUser(message: Buffer): string | null {
-  const match = /^(?:n|y|p=[A-Za-z0-9.-]+),(?:a=([^,]*))?,n=([^,]+),r=[\x21-\x2b\x2d-\x7e]+$/.exec(message.toString("utf8"));
+  const match = /^(?:n|y|p=[A-Za-z0-9.-]+),(?:a=([^,]*))?,n=([^,]+),r=[\x21-\x2b\x2d-\x7e]+$/.exec(
+    message.toString("utf8"),
+  );
   if (match === null) return null;
   const user = saslName(match[2]!);
   if (user === null) return null;

@@ -33,11 +33,6 @@ export const tlsOptions = z
         "Several edges with the same secret resume each other's TLS sessions. Absent: each process makes its own.",
       reload: true,
     }),
-    handshake_timeout: z.number().min(1).max(120).default(10).meta({
-      description: "How long a client may take for the TLS handshake.",
-      unit: "s",
-      reload: true,
-    }),
   })
   .prefault({})
   .meta({ description: "TLS towards the clients." });

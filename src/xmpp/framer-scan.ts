@@ -13,11 +13,14 @@ import {
   UNDECLARED,
 } from "./framer-namespaces.ts";
 import { ReferenceReader } from "./framer-reference.ts";
-import { CDATA, NAME, NAME_START, SPACE, TEXT, VALUE } from "./framer-tables.ts";
+import * as tables from "./framer-tables.ts";
 import { type FramingCondition, FramingError } from "./framing-error.ts";
 import { NS } from "./ns.ts";
 import { decodeUtf8, INCOMPLETE, isNameChar, isNameStart, skipUtf8, utf8Length } from "./utf8.ts";
 import { XmlDeclaration } from "./xml-declaration.ts";
+
+const { CDATA, NAME, SPACE, TEXT, VALUE } = tables;
+const NAME_START = 1;
 
 const CDATA_OPEN = Buffer.from("[CDATA[");
 const DOCTYPE = Buffer.from("DOCTYPE");
@@ -163,21 +166,21 @@ export class FrameScan {
 
   /** Reads on, up to `end`. Throws FramingError. */
   run(b: Buffer, end: number): number {
-    const base = this.base;
-    const limit = base + this.#maxBytes;
-    const stop = Math.min(end, limit);
+    const base = this.base | 0;
+    const limit = (base + this.#maxBytes) | 0;
+    const stop = (end < limit ? end : limit) | 0;
     const limits = this.#limits;
     let names: Int32Array = this.#names;
     const attributes = this.#attributes;
     const baseFlags = this.#scope !== null && this.#scope.defaultNamespace !== NS.client ? FOREIGN_DEFAULT : 0;
 
-    let p = this.pos;
-    let state = this.#state;
-    let depth = this.#depth;
-    let token = this.#token;
-    let colon = this.#colon;
-    let quote = this.#quote;
-    let flags = this.#flags;
+    let p = this.pos | 0;
+    let state = this.#state | 0;
+    let depth = this.#depth | 0;
+    let token = this.#token | 0;
+    let colon = this.#colon | 0;
+    let quote = this.#quote | 0;
+    let flags = this.#flags | 0;
     let c = 0;
 
     scan: for (;;) {
@@ -199,7 +202,7 @@ export class FrameScan {
             // Nothing but text can put "]]" right before this byte (XML 1.0 §2.4).
             if (b[p - 2] === 0x5d && b[p - 3] === 0x5d) throw this.#refusal("not-well-formed", '"]]>" in text', p - 1);
           } else if (c >= 0x80) {
-            p = skipUtf8(b, p - 1, stop, TEXT);
+            p = skipUtf8(b, p - 1, stop, TEXT) | 0;
             if (p < 0) throw this.#badCharacter(~p);
             if (p >= stop || b[p]! >= 0x80) break scan;
           } else throw this.#badCharacter(p - 1);
@@ -212,7 +215,7 @@ export class FrameScan {
           if (c === 0x2f) {
             p++;
             token = p - base;
-            state = depth === 0 ? this.#beginStreamEnd(p) : IN_END_NAME;
+            state = depth === 0 ? this.#beginStreamEnd(p) | 0 : IN_END_NAME;
             continue;
           }
           if (NAME[c] === NAME_START) {
@@ -223,9 +226,9 @@ export class FrameScan {
             if (character === INCOMPLETE) break scan;
             if (!isNameStart(character)) throw this.#badName(p);
             token = p - base;
-            p += utf8Length(character);
+            p += utf8Length(character) | 0;
           } else {
-            state = this.#afterLt(c, p, depth);
+            state = this.#afterLt(c, p, depth) | 0;
             p++;
             token = p - base;
             continue;
@@ -257,7 +260,7 @@ export class FrameScan {
             const character = decodeUtf8(b, p, stop);
             if (character === INCOMPLETE) break scan;
             if (!isNameChar(character)) throw this.#badName(p);
-            p += utf8Length(character);
+            p += utf8Length(character) | 0;
             continue;
           }
           if (depth * 2 === names.length) names = this.#growNames();
@@ -306,7 +309,7 @@ export class FrameScan {
             if (character === INCOMPLETE) break scan;
             if (!isNameStart(character)) throw this.#badName(p);
             token = p - base;
-            p += utf8Length(character);
+            p += utf8Length(character) | 0;
           } else throw this.#badName(p);
           if (attributes.count >= limits.maxAttributes) {
             throw this.#refusal("policy-violation", "too many attributes in one element", p);
@@ -334,7 +337,7 @@ export class FrameScan {
             const character = decodeUtf8(b, p, stop);
             if (character === INCOMPLETE) break scan;
             if (!isNameChar(character)) throw this.#badName(p);
-            p += utf8Length(character);
+            p += utf8Length(character) | 0;
             continue;
           }
           if (!attributes.add(b, base, token, p - base, colon)) {
@@ -395,7 +398,7 @@ export class FrameScan {
           }
           p++;
           if (c >= 0x80) {
-            p = skipUtf8(b, p - 1, stop, VALUE);
+            p = skipUtf8(b, p - 1, stop, VALUE) | 0;
             if (p < 0) throw this.#badCharacter(~p);
             if (p >= stop || b[p]! >= 0x80) break scan;
           } else if (c === 0x26) {
@@ -443,7 +446,7 @@ export class FrameScan {
           const from = base + names[depth * 2 - 2]!;
           const shift = base + token - from;
           const nameStop = base + token + (names[depth * 2 - 1]! - names[depth * 2 - 2]!);
-          const compareStop = Math.min(nameStop, stop);
+          const compareStop = nameStop < stop ? nameStop : stop;
           while (p < compareStop && b[p] === b[p - shift]) p++;
           if (p < nameStop) {
             if (p >= stop) break scan;
@@ -471,12 +474,12 @@ export class FrameScan {
         }
 
         case IN_REFERENCE: {
-          p = this.#reference.read(b, p, stop, base);
+          p = this.#reference.read(b, p, stop, base) | 0;
           if (p < 0) {
             p = ~p;
             break scan;
           }
-          state = this.#reference.from;
+          state = this.#reference.from | 0;
           continue;
         }
 
@@ -489,7 +492,7 @@ export class FrameScan {
             const character = c >= 0x80 ? decodeUtf8(b, p, stop) : c;
             if (character === INCOMPLETE) break scan;
             if (!isNameStart(character)) throw this.#badName(p);
-            p += utf8Length(character);
+            p += utf8Length(character) | 0;
           }
           state = state === LOCAL_NAME ? IN_NAME : IN_ATTRIBUTE;
           continue;
@@ -522,7 +525,7 @@ export class FrameScan {
             // "[" comes before the content, so that "]]" is inside it.
             if (b[p - 2] === 0x5d && b[p - 3] === 0x5d) state = IN_TEXT;
           } else if (c >= 0x80) {
-            p = skipUtf8(b, p - 1, stop, CDATA);
+            p = skipUtf8(b, p - 1, stop, CDATA) | 0;
             if (p < 0) throw this.#badCharacter(~p);
             if (p >= stop || b[p]! >= 0x80) break scan;
           } else throw this.#badCharacter(p - 1);

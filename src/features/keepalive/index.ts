@@ -8,7 +8,7 @@ const SPACE = Buffer.from(" ");
 
 /**
  * Whitespace keepalives towards clients (RFC 6120 §4.6.1): routers on the way keep a connection that speaks now and
- * then. Nothing of it reaches the core or is counted. `options` are replaced by a reload and hold from then on.
+ * then. Nothing of it reaches the core or is counted. Whether the client is there at all is stream-management's question. `options` are replaced by a reload and hold from then on.
  */
 export class Keepalive implements Feature {
   readonly name = "keepalive";
@@ -35,11 +35,7 @@ class KeepalivePart implements Part {
   tick(now: number): void {
     const { link, phase } = this.#session;
     if (link === null || phase === "draining") return;
-    const { whitespace_interval: interval, link_timeout: timeout } = this.#feature.options;
-    if (timeout > 0 && now - link.heardAt > timeout * 1000) {
-      this.#session.on(this.#session.resumable ? "lost" : "gone", "link-silent");
-      return;
-    }
+    const { whitespace_interval: interval } = this.#feature.options;
     if (interval === 0 || now - Math.max(link.heardAt, link.wroteAt) < interval * 1000) return;
     sent.inc();
     link.write(SPACE, 0, 1);

@@ -14,20 +14,16 @@ export const keepaliveOptions = z
         unit: "s",
         reload: true,
       }),
-    tcp_keepalive: z.number().int().min(0).max(7200).default(60).meta({
-      description: "Lets the kernel probe a silent connection after this time. 0: never.",
-      unit: "s",
-      reload: true,
-    }),
-    link_timeout: z
+    tcp_keepalive: z
       .number()
+      .int()
       .min(0)
-      .max(604_800)
-      .default(1800)
+      .max(7200)
+      .default(0)
       .meta({
         description:
-          "A connection from which nothing came for so long is dropped; its session waits to be resumed. The client is " +
-          "asked for a sign of life half-way, so that a healthy one never gets here. 0: never.",
+          "Lets the kernel probe a silent connection after this time, and drop it when it gets no answer for 10 s. Finds " +
+          "lost connections of clients without stream management sooner, at the price of waking phones. 0: never.",
         unit: "s",
         reload: true,
       }),

@@ -15,7 +15,8 @@ export function bounceUnacked(queue: UnackedQueue, session: Session): void {
     const name = peek.name(frame);
     const type = peek.attr(frame, "type") ?? (name === "message" ? "normal" : "");
     const from = peek.attr(frame, "from");
-    const answerable = name === "message" ? type === "normal" || type === "chat" : name === "iq" && (type === "get" || type === "set");
+    const answerable =
+      name === "message" ? type === "normal" || type === "chat" : name === "iq" && (type === "get" || type === "set");
     if (!answerable || from === null) return;
     const id = peek.attr(frame, "id");
     const idText = id === null ? "" : ` id='${escapeText(id)}'`;

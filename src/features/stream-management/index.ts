@@ -57,7 +57,8 @@ export class StreamManagement implements Feature {
   /** `<resume/>` (XEP-0198 §5); everything else of XEP-0198 comes too early here (§3). */
   beforeBind(frame: Frame, at: Negotiation): Verdict {
     if (!this.#options.enabled) return "pass";
-    if (!at.authenticated || peek.name(frame) !== "resume") return this.#fail(frame, at, "unexpected-request", "unexpected");
+    if (!at.authenticated || peek.name(frame) !== "resume")
+      return this.#fail(frame, at, "unexpected-request", "unexpected");
     const id = peek.attr(frame, "previd");
     const h = readH(frame);
     if (id === null || id === "" || h === null) return this.#fail(frame, at, "bad-request", "malformed");

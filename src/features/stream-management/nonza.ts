@@ -13,7 +13,8 @@ const DIGIT_0 = 0x30;
 
 export const smRequest = (xmlns: SmNamespace): Buffer => REQUEST[xmlns];
 
-export const smAnswer = (xmlns: SmNamespace, h: number): Buffer => Buffer.from(`<a xmlns='${xmlns}' h='${h >>> 0}'/>`, "latin1");
+export const smAnswer = (xmlns: SmNamespace, h: number): Buffer =>
+  Buffer.from(`<a xmlns='${xmlns}' h='${h >>> 0}'/>`, "latin1");
 
 /** `<failed/>` with `h` when the count of a session that has ended is known (XEP-0198 §5). */
 export function smFailed(xmlns: SmNamespace, condition: SmFailure, h: number | null = null): Buffer {
@@ -74,7 +75,9 @@ export function quickH(frame: Frame): number {
   if (quote !== 0x27 && quote !== 0x22) return -1;
   let h = 0;
   let scale = 1;
-  for (i--; bytes[i]! >= DIGIT_0 && bytes[i]! <= 0x39 && scale <= 1e9; i--, scale *= 10) h += (bytes[i]! - DIGIT_0) * scale;
-  if (scale === 1 || bytes[i] !== quote || bytes[i - 1] !== 0x3d || bytes[i - 2] !== 0x68 || bytes[i - 3] !== 0x20) return -1;
+  for (i--; bytes[i]! >= DIGIT_0 && bytes[i]! <= 0x39 && scale <= 1e9; i--, scale *= 10)
+    h += (bytes[i]! - DIGIT_0) * scale;
+  if (scale === 1 || bytes[i] !== quote || bytes[i - 1] !== 0x3d || bytes[i - 2] !== 0x68 || bytes[i - 3] !== 0x20)
+    return -1;
   return h <= 0xffff_ffff ? h : -1;
 }

@@ -22,7 +22,8 @@ export const streamManagementOptions = z
       reload: true,
     }),
     max_total_bytes: z.number().int().min(1_048_576).max(1_099_511_627_776).default(268_435_456).meta({
-      description: "The same for all sessions together: a session that would pass it ends, and its core keeps what is unacknowledged.",
+      description:
+        "The same for all sessions together: a session that would pass it ends, and its core keeps what is unacknowledged.",
       unit: "bytes",
       reload: true,
     }),
@@ -38,6 +39,12 @@ export const streamManagementOptions = z
     }),
     ack_timeout: z.number().min(5).max(3600).default(60).meta({
       description: "A client that leaves a request unanswered for so long has lost its connection.",
+      unit: "s",
+      reload: true,
+    }),
+    probe_after: z.number().min(0).max(86_400).default(900).meta({
+      description:
+        "A client from which nothing came for so long is asked for an acknowledgement, to see whether it is there. 0: never.",
       unit: "s",
       reload: true,
     }),

@@ -31,7 +31,10 @@ import {
 import { Replay } from "./replay.ts";
 
 const overflows = meter.counter("breakwater_sm_overflows_total", "Sessions that ended because their queue was full");
-const ackTooHigh = meter.counter("breakwater_sm_ack_too_high_total", "Clients that acknowledged stanzas never sent to them");
+const ackTooHigh = meter.counter(
+  "breakwater_sm_ack_too_high_total",
+  "Clients that acknowledged stanzas never sent to them",
+);
 
 // What may wait in a client's socket before the rest stays in the queue: enough to keep a fast link busy.
 const SOCKET_BYTES = 64 * 1024;
@@ -242,7 +245,12 @@ export class StreamManagementPart implements Part, Attentive {
     const sequence = this.#coreSide?.received ?? 0;
     const nowSeconds = Math.floor(host.clock.wall() / 1000);
     const direct = link !== null && phase !== "resuming" && queue.unsent === 0 && link.pendingBytes < SOCKET_BYTES;
-    if (phase === "resuming" && link !== null && this.#promised === null && overtakesReplay(frame, queue, this.#session)) {
+    if (
+      phase === "resuming" &&
+      link !== null &&
+      this.#promised === null &&
+      overtakesReplay(frame, queue, this.#session)
+    ) {
       if (!queue.insertSent(frame.bytes, frame.start, frame.end, sequence, nowSeconds)) return this.#overflow();
       this.#unrequested++;
       return "pass";
@@ -318,18 +326,21 @@ export class StreamManagementPart implements Part, Attentive {
       this.#session.core.flush();
     }
     if (link === null || phase === "draining") return;
-    const silent = this.#requestedAt > 0 && now - Math.max(this.#requestedAt, link.heardAt) > this.#feature.options.ack_timeout * 1000;
+    const silent =
+      this.#requestedAt > 0 &&
+      now - Math.max(this.#requestedAt, link.heardAt) > this.#feature.options.ack_timeout * 1000;
     if (silent) this.#session.on(this.#session.resumable ? "lost" : "gone", "link-silent");
     else if (phase !== "resuming" && queue.byteLength > this.#feature.options.max_queue_bytes * SLOW_SHARE) {
       this.#session.on(this.#session.resumable ? "lost" : "gone", "slow-client");
-    }
+    } else this.#probeIdle(now, link);
   }
 
-  /** Asks an idle client for a sign of life; the answer is watched as any other (`ack_timeout`). */
-  probe(now: number): boolean {
-    if (this.#queue === null) return false;
+  // A dead link of an idle client is found by a question too; the answer is watched like any other.
+  #probeIdle(now: number, link: Link): void {
+    const { probe_after: after } = this.#feature.options;
+    if (after === 0 || this.#requestedAt > 0 || now - link.heardAt < after * 1000) return;
     this.#request(now);
-    return true;
+    link.flush();
   }
 
   linkDrained(): void {

@@ -1,0 +1,157 @@
+import { createServer, type Server, type Socket } from "node:net";
+import { BreakwaterError } from "../base/errors.ts";
+import { meter } from "../base/meter.ts";
+import type { Address } from "../base/option-types.ts";
+import type { Endpoint, Link, LinkOwner } from "../session/ports.ts";
+import type { FramerLimits } from "../xmpp/framer.ts";
+import type { Admission } from "./admission.ts";
+import type { ListenerOptions } from "./options.ts";
+import { ProxyHeaderReader } from "./proxy-protocol.ts";
+import { type LinkHost, TcpLink } from "./tcp-link.ts";
+import { TrustedNetworks } from "./trusted-networks.ts";
+
+const accepted = meter.counter("breakwater_connections_total", "Connections accepted, by kind of listener", ["kind"]);
+const proxyRefused = meter.counter(
+  "breakwater_proxy_header_refused_total",
+  "Connections closed over a PROXY header, by reason",
+  ["reason"],
+);
+
+/** How long a balancer may take for its PROXY header; it sends it with the connection. */
+const PROXY_HEADER_MS = 5000;
+
+export interface ListenerHost extends LinkHost {
+  readonly admission: Admission;
+  /** For clients that have not logged in. */
+  limits(): FramerLimits;
+  /** After how many silent seconds the kernel probes a connection; 0: never. */
+  keepaliveSeconds(): number;
+  /** A client has come: who owns its link? */
+  welcome(link: Link): LinkOwner;
+}
+
+let lastLinkId = 0;
+
+/** One port that clients connect to. */
+export class Listener {
+  readonly #options: ListenerOptions;
+  readonly #host: ListenerHost;
+  readonly #server: Server;
+  readonly #trusted: TrustedNetworks | null;
+  readonly #sockets = new Set<Socket>();
+
+  constructor(options: ListenerOptions, host: ListenerHost) {
+    this.#options = options;
+    this.#host = host;
+    this.#trusted = options.proxy_protocol ? new TrustedNetworks(options.proxy_protocol.trusted) : null;
+    this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+  }
+
+  /** Resolves with the address in use; rejects with BW_LISTEN when it cannot be had. */
+  listen(): Promise<Address> {
+    const { host, port } = this.#options.listen;
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
+      this.#server.listen({ host, port, backlog: this.#options.backlog }, () => {
+        this.#server.removeAllListeners("error");
+        // EMFILE and the like: the next accept may work again.
+        this.#server.on("error", (error) =>
+          this.#host.log.error("cannot accept", { listener: `${host}:${port}`, error: error.message }),
+        );
+        const at = this.#server.address();
+        resolve(typeof at === "object" && at !== null ? { host: at.address, port: at.port } : { host, port });
+      });
+    });
+  }
+
+  /** Accepts nobody any more; those who are inside stay. */
+  close(): void {
+    this.#server.close();
+  }
+
+  /** Drops every connection that came in here. */
+  dropAll(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #accept(socket: Socket): void {
+    accepted.inc(this.#options.kind);
+    const { remoteAddress, remotePort, localAddress, localPort } = socket;
+    if (remoteAddress === undefined) return void socket.destroy(); // gone before we looked
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    const client = { address: plain(remoteAddress), port: remotePort ?? 0 };
+    const server = { address: plain(localAddress ?? "::"), port: localPort ?? 0 };
+    if (this.#trusted === null) return this.#admit(socket, client, server);
+    if (!this.#trusted.includes(remoteAddress)) {
+      proxyRefused.inc("untrusted");
+      this.#host.log.warn("connection from outside the trusted balancers closed", { client: client.address });
+      return void socket.destroy();
+    }
+    this.#readProxyHeader(socket, client, server);
+  }
+
+  #readProxyHeader(socket: Socket, client: Endpoint, server: Endpoint): void {
+    const reader = new ProxyHeaderReader();
+    const patience = this.#host.clock.after(PROXY_HEADER_MS, () =>
+      this.#refuseProxy(socket, client, "timeout", "no PROXY header came"),
+    );
+    socket.on("error", ignore);
+    socket.once("close", () => patience.cancel());
+    const onData = (chunk: Buffer): void => {
+      let header: ReturnType<ProxyHeaderReader["push"]>;
+      try {
+        header = reader.push(chunk);
+      } catch (error) {
+        patience.cancel();
+        return this.#refuseProxy(
+          socket,
+          client,
+          "malformed",
+          error instanceof BreakwaterError ? error.message : "unreadable",
+        );
+      }
+      if (!header.done) return;
+      patience.cancel();
+      socket.off("data", onData);
+      socket.pause();
+      if (header.rest.length > 0) socket.unshift(header.rest);
+      this.#admit(socket, header.source ?? client, header.destination ?? server);
+      socket.resume();
+    };
+    socket.on("data", onData);
+  }
+
+  #refuseProxy(socket: Socket, client: Endpoint, reason: string, detail: string): void {
+    proxyRefused.inc(reason);
+    this.#host.log.warn("balancer's connection closed", { client: client.address, reason, detail });
+    socket.destroy();
+  }
+
+  #admit(socket: Socket, client: Endpoint, server: Endpoint): void {
+    const { admission } = this.#host;
+    if (!admission.admit(client.address)) return void socket.destroy();
+    const keepalive = this.#host.keepaliveSeconds();
+    if (keepalive > 0) socket.setKeepAlive(true, keepalive * 1000);
+    const init = { id: ++lastLinkId, kind: this.#options.kind, client, server, limits: this.#host.limits() };
+    const link = new TcpLink(socket, init, this.#host, () => admission.leave(client.address));
+    link.owner = this.#host.welcome(link);
+  }
+}
+
+function ignore(): void {}
+
+// An IPv4 client on a dual-stack socket.
+function plain(address: string): string {
+  return address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
+}
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): BreakwaterError {
+  const where = `${host}:${port}`;
+  const why: Record<string, string> = {
+    EADDRINUSE: `${where} is in use by another program: stop it, or give listeners another port (ss -ltnp shows who it is)`,
+    EACCES: `${where} needs more rights: ports below 1024 want root or CAP_NET_BIND_SERVICE`,
+    EADDRNOTAVAIL: `${where} is not an address of this machine: see ip addr, or listen on ":${port}" for all`,
+  };
+  return new BreakwaterError("BW_LISTEN", why[error.code ?? ""] ?? `cannot listen on ${where}: ${error.message}`);
+}
