@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { nodeAt, type OptionNode, ROOT } from "../../src/config/option-tree.ts";
 import { configReference } from "../../src/config/reference.ts";
@@ -31,4 +31,23 @@ test("every number is bounded and, unless it is a plain count, has a unit", () =
   const text = configReference();
   assert.doesNotMatch(text, /number from (-?Infinity|-9007|null)|to (Infinity|9007|null)/);
   assert.equal(nodeAt(["stream_management", "hold_time"])?.expected, "a number from 0 to 604800 (seconds)");
+});
+
+function leaves(node: OptionNode, path: string): string[] {
+  if (node.kind === "section") return [...node.keys].flatMap(([key, child]) => leaves(child, `${path}.${key}`));
+  if (node.kind === "list" && node.item.kind === "section") return leaves(node.item, `${path}[]`);
+  return [path.slice(1)];
+}
+
+test("every option is obeyed: some code reads it", () => {
+  const src = resolve(import.meta.dirname, "../../src");
+  // xmpp/options.ts both declares the framer's limits and hands them on
+  const reads = (name: string) => name.endsWith(".ts") && (!name.endsWith("options.ts") || name === "xmpp/options.ts");
+  const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter(reads);
+  const code = files.map((name) => readFileSync(join(src, name), "utf8"));
+  const unread = leaves(ROOT, "").filter((path) => {
+    const key = new RegExp(`\\b${path.split(".").at(-1)}\\b`);
+    return !code.some((text) => key.test(text));
+  });
+  assert.deepEqual(unread, []);
 });
