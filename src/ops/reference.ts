@@ -9,7 +9,7 @@ export function metricsReference(): string {
 const INTRODUCTION = `# Metrics reference
 
 Drawn from the code by \`npm run docs\`; a test fails when it is stale. \`GET /metrics\` on \`ops.listen\` serves these as
-Prometheus text, and beside them what prom-client knows of any Node process (\`process_*\`, \`nodejs_*\`).
+Prometheus text, and beside them what prom-client knows of any Node process (\`process_*\`, \`nodejs_*\`), save those that look at every open socket.
 
 | Metric | Kind | Labels | Meaning |
 |---|---|---|---|

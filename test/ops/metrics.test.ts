@@ -50,6 +50,10 @@ test("what Node tells about the process is there under its usual names", async (
   assert.match(text, /^nodejs_heap_size_used_bytes /m);
 });
 
+test("a scrape does not walk through all open sockets", async () => {
+  assert.doesNotMatch(await new Metrics().text(), /process_open_fds|nodejs_active_/);
+});
+
 test("a blocked event loop shows as lag in the next scrape, and only in that", async () => {
   const metrics = new Metrics({ nodeMetrics: false });
   const stop = measureLoopLag();
