@@ -1,9 +1,12 @@
-import { writeFileSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { openSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { createLog, silentLog } from "../../src/base/log.ts";
 import { type Breakwater, start } from "../../src/breakwater.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import { ConfigMistakes } from "../../src/config/mistakes.ts";
 import { developmentCertificate } from "../../src/tls/development-certificate.ts";
+import { freePorts } from "./cores/index.ts";
 import { Scratch } from "./scratch.ts";
 
 /** Where a core takes the edge's streams; every core of test/support/cores has these. */
@@ -43,8 +46,18 @@ export interface TestEdge {
   stop(): Promise<void>;
 }
 
+export interface EdgePorts {
+  starttls: number;
+  tls: number;
+  plaintext: number;
+  ops: number;
+}
+
 /** The configuration of a test edge, as a file in a directory that vanishes with the process. */
-export function edgeFiles(options: EdgeOptions): { scratch: Scratch; configFile: string; ca: string } {
+export function edgeFiles(
+  options: EdgeOptions,
+  ports: EdgePorts = { starttls: 0, tls: 0, plaintext: 0, ops: 0 },
+): { scratch: Scratch; configFile: string; ca: string } {
   const scratch = new Scratch("edge");
   const domains = options.domains ?? [options.core.domain];
   const certificate = developmentCertificate(domains);
@@ -56,13 +69,13 @@ export function edgeFiles(options: EdgeOptions): { scratch: Scratch; configFile:
 domains:
 ${domains.map((name) => `  - { name: "${name}", certificate: edge.crt, key: edge.key, core: main }`).join("\n")}
 listeners:
-${["starttls", "tls", "plaintext"].map((kind) => `  - kind: ${kind}\n    listen: "127.0.0.1:0"\n${options.listenerConfig ?? ""}`).join("\n")}
+${(["starttls", "tls", "plaintext"] as const).map((kind) => `  - kind: ${kind}\n    listen: "127.0.0.1:${ports[kind]}"\n${options.listenerConfig ?? ""}`).join("\n")}
 cores:
   - name: main
     kind: ${kind}
     connect: ${options.connect ?? `tcp://127.0.0.1:${options.core.port}`}
 ${options.coreConfig ?? ""}
-ops: { listen: "127.0.0.1:0" }
+ops: { listen: "127.0.0.1:${ports.ops}" }
 ${options.config ?? ""}
 `;
   writeFileSync(scratch.path("breakwater.yaml"), text);
@@ -72,7 +85,6 @@ ${options.config ?? ""}
 /** Starts an edge in this process. BREAKWATER_TEST_LOG=debug shows what it logs. */
 export async function startEdge(options: EdgeOptions): Promise<TestEdge> {
   const { scratch, configFile, ca } = edgeFiles(options);
-  const { readFileSync } = await import("node:fs");
   const loaded = parseConfig(readFileSync(configFile, "utf8"), configFile);
   if (loaded instanceof ConfigMistakes) throw new Error(loaded.lines().join("\n"));
   const level = process.env["BREAKWATER_TEST_LOG"] as "debug" | undefined;
@@ -95,6 +107,65 @@ export async function startEdge(options: EdgeOptions): Promise<TestEdge> {
       await scratch.remove();
     },
   };
+}
+
+/** An edge in a process of its own, as an operator runs it: for load, for signals and for kill -9. */
+export interface SpawnedEdge extends EdgePorts {
+  readonly host: "127.0.0.1";
+  readonly ca: string;
+  readonly configFile: string;
+  readonly dir: string;
+  readonly process: ChildProcess;
+  readonly pid: number;
+  metrics(): Promise<string>;
+  metric(name: string, labels?: Readonly<Record<string, string>>): Promise<number>;
+  /** Everything it has logged. */
+  log(): string;
+  /** SIGTERM, and its exit code. */
+  stop(): Promise<number | null>;
+}
+
+export async function spawnEdge(options: EdgeOptions): Promise<SpawnedEdge> {
+  const ports = await freePorts("starttls", "tls", "plaintext", "ops");
+  const { scratch, configFile, ca } = edgeFiles(options, ports);
+  const launcher = join(import.meta.dirname, "../../bin/breakwater");
+  const logFile = scratch.path("edge.log");
+  const output = openSync(logFile, "a");
+  const child = spawn(launcher, ["run", "--config", configFile], { stdio: ["ignore", output, output] });
+  const exited = new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code)));
+  const log = (): string => readFileSync(logFile, "utf8");
+  const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${ports.ops}/metrics`)).text();
+  process.once("exit", () => child.kill("SIGKILL"));
+  await Promise.race([
+    ready(ports.ops),
+    exited.then((code) => Promise.reject(new Error(`edge exited (${code}): ${log()}`))),
+  ]);
+  return {
+    ...ports,
+    host: "127.0.0.1",
+    ca,
+    configFile,
+    dir: scratch.dir,
+    process: child,
+    pid: child.pid!,
+    metrics,
+    metric: async (name, labels = {}) => sumOf(await metrics(), name, labels),
+    log,
+    stop: async () => {
+      child.kill("SIGTERM");
+      const code = await exited;
+      await scratch.remove();
+      return code;
+    },
+  };
+}
+
+async function ready(port: number): Promise<void> {
+  for (;;) {
+    const answer = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null);
+    if (answer?.status === 200) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 function sumOf(text: string, name: string, labels: Readonly<Record<string, string>>): number {

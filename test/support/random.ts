@@ -27,4 +27,14 @@ export class Random {
   pick<T>(list: readonly T[]): T {
     return list[this.integer(0, list.length - 1)]!;
   }
+
+  /** A waiting time with this mean, as between events that know nothing of each other. */
+  exponential(mean: number): number {
+    return -Math.log(1 - this.next()) * mean;
+  }
+
+  /** A sequence of its own, which others do not disturb. */
+  fork(index: number): Random {
+    return new Random(Math.imul(this.#state ^ (index + 1), 0x9e3779b1));
+  }
 }

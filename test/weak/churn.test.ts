@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { churn } from "../support/churn.ts";
+import { ALL_CORES, startCore } from "../support/cores/index.ts";
+import { spawnEdge } from "../support/edge.ts";
+
+const seconds = Number(process.env["CHURN_SECONDS"] ?? 60);
+const seeds = (process.env["CHURN_SEEDS"] ?? "1").split(",").map(Number);
+const clients = Number(process.env["CHURN_CLIENTS"] ?? 200);
+
+for (const kind of ALL_CORES) {
+  for (const seed of seeds) {
+    test(`${clients} clients whose links are cut at random for ${seconds} s lose, double and reorder nothing (${kind}, seed ${seed})`, async (t) => {
+      const core = await startCore(kind);
+      t.after(() => core.stop());
+      const edge = await spawnEdge({ core });
+      t.after(() => edge.stop());
+      const result = await churn({ core, edge, clients, seconds, seed });
+      const { sent, cuts, resumes, ...rest } = result;
+      t.diagnostic(`${sent} messages, ${cuts} cuts, ${resumes} resumes`);
+      assert.deepEqual(rest, { delivered: sent, lost: 0, doubled: 0, reordered: 0, endedSessions: [] }, `seed ${seed}`);
+      assert.ok(cuts > clients, "links were cut");
+      assert.equal(await edge.metric("breakwater_internal_errors_total"), 0);
+    });
+  }
+}
