@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { configReference } from "../src/config/reference.ts";
 import { metricsReference } from "../src/ops/reference.ts";
+import { phaseReference, reasonReference } from "../src/session/reference.ts";
 
 const root = resolve(import.meta.dirname, "..");
 
@@ -12,6 +13,10 @@ export async function documents(): Promise<Map<string, string>> {
   return new Map([
     ["docs/config.md", configReference()],
     ["docs/metrics.md", metricsReference()],
+    [
+      "docs/session.md",
+      withTables(readOrEmpty("docs/session.md"), { phases: phaseReference(), reasons: reasonReference() }),
+    ],
   ]);
 }
 
@@ -26,6 +31,18 @@ async function importRooms(): Promise<void> {
   for (const name of readdirSync(src, { recursive: true, encoding: "utf8" }).sort()) {
     if (name.endsWith(".ts") && name !== "main.ts") await import(pathToFileURL(join(src, name)).href);
   }
+}
+
+/** A hand-written document with the tables between its `<!-- name -->` and `<!-- /name -->` drawn anew. */
+function withTables(text: string, tables: Record<string, string>): string {
+  return Object.entries(tables).reduce(
+    (result, [name, table]) =>
+      result.replace(
+        new RegExp(`(<!-- ${name} -->\\n)[^]*?(<!-- /${name} -->)`),
+        (_all, start: string, end: string) => start + table + end,
+      ),
+    text,
+  );
 }
 
 function readOrEmpty(path: string): string {

@@ -65,6 +65,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
   injectedToCore: number[] | null = null;
   #parts: readonly Part[] = [];
   #deadlineAt = Number.POSITIVE_INFINITY;
+  #coreEnded = false;
 
   constructor(init: SessionInit) {
     this.jid = init.jid;
@@ -267,11 +268,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
 
   // A client that logs out gets what the core still has to say; every other end is immediate.
   #drain(event: PhaseEvent, reason: CloseReason): void {
-    if (reason === "client-closed") {
-      for (const part of this.#parts) part.coreEnding?.();
-      this.core.end();
-      return;
-    }
+    if (reason === "client-closed") return this.#endCore();
     const said = event === "ending" && reason !== "shutdown"; // refuse() has written its own error
     const condition = CLOSE_REASONS[reason].condition;
     if (condition !== null && !said) this.link?.write(...whole(streamError(condition, DRAIN_TEXT[reason] ?? "")));
@@ -301,15 +298,20 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
 
   #closeCore(reason: CloseReason): void {
     this.core.owner = null;
-    if (reason === "core-gone" || reason === "core-closed" || reason === "client-closed") {
+    if (reason === "core-gone" || reason === "core-closed") {
       this.core.drop();
     } else if (reason === "shutdown" && this.keptByCore) {
       // XEP-0198: a polite end would end the core's session at once; a dropped TCP leaves it resumable.
       this.core.drop();
-    } else {
-      for (const part of this.#parts) part.coreEnding?.();
-      this.core.end();
-    }
+    } else this.#endCore();
+  }
+
+  // Once: a client that logs out may drop its connection before the core has answered.
+  #endCore(): void {
+    if (this.#coreEnded) return;
+    this.#coreEnded = true;
+    for (const part of this.#parts) part.coreEnding?.();
+    this.core.end();
   }
 
   // What is not a stanza and no part took: the edge has settled TLS, SASL and compression, the core must not hear of them.
