@@ -116,8 +116,8 @@ export class Listener {
       socket.off("data", onData);
       socket.pause();
       if (header.rest.length > 0) socket.unshift(header.rest);
+      // The link reads on: a TLS socket takes what waits in a paused socket, and loses it in a flowing one.
       this.#admit(socket, header.source ?? client, header.destination ?? server);
-      socket.resume();
     };
     socket.on("data", onData);
   }

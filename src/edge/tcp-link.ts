@@ -85,7 +85,10 @@ export class TcpLink implements Link, Sweepable {
     this.#onClosed = onClosed;
     this.#socket = socket;
     if (init.kind === "tls") this.#wrap("tls");
-    else this.#listen(socket);
+    else {
+      this.#listen(socket);
+      socket.resume();
+    }
   }
 
   get servername(): string | null {
@@ -187,6 +190,7 @@ export class TcpLink implements Link, Sweepable {
     raw.off("drain", onDrain);
     raw.off("close", onClose);
     if (raw.listenerCount("error") === 0) raw.on("error", ignore);
+    raw.pause(); // what waits in it is read by the TLS socket, and only then
     const socket = new TLSSocket(raw, this.#host.tlsOptions(kind));
     this.#tls = true;
     this.#listen(socket);

@@ -26,6 +26,8 @@ export interface EdgeOptions {
   config?: string;
   coreConfig?: string;
   listenerConfig?: string;
+  /** Default 127.0.0.1. */
+  listenHost?: string;
 }
 
 /** A running edge of the test's own, with everything on free ports of loopback. */
@@ -69,7 +71,7 @@ export function edgeFiles(
 domains:
 ${domains.map((name) => `  - { name: "${name}", certificate: edge.crt, key: edge.key, core: main }`).join("\n")}
 listeners:
-${(["starttls", "tls", "plaintext"] as const).map((kind) => `  - kind: ${kind}\n    listen: "127.0.0.1:${ports[kind]}"\n${options.listenerConfig ?? ""}`).join("\n")}
+${(["starttls", "tls", "plaintext"] as const).map((kind) => `  - kind: ${kind}\n    listen: "${options.listenHost ?? "127.0.0.1"}:${ports[kind]}"\n${options.listenerConfig ?? ""}`).join("\n")}
 cores:
   - name: main
     kind: ${kind}
