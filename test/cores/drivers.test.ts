@@ -1,8 +1,9 @@
 // The drivers against real servers, without the edge: a driver's bug shows here and not as a riddle elsewhere.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { RawClient } from "../support/clients/raw-client.ts";
+import { LIBRARIES, type LibraryClient, RawClient, Slixmpp, XmppJs } from "../support/clients/index.ts";
 import { ALL_CORES, type Core, startCore } from "../support/cores/index.ts";
+import { WeakLink } from "../support/weak-link.ts";
 
 for (const kind of ALL_CORES) {
   describe(`the drivers against ${kind}`, () => {
@@ -81,5 +82,94 @@ for (const kind of ALL_CORES) {
         assert.deepEqual(await core.sessions(), []);
       });
     });
+
+    for (const [library, login] of Object.entries(LIBRARIES)) {
+      describe(library, () => {
+        const options = (tls: "starttls" | "direct") => ({
+          ...alice(),
+          tls,
+          port: tls === "direct" ? core.tlsPort! : core.starttlsPort!,
+          mechanism: "PLAIN", // @xmpp/client derives SCRAM keys in JavaScript: above a second
+          ca: core.ca!,
+        });
+
+        for (const tls of ["starttls", "direct"] as const) {
+          test(`logs in over ${tls}, sends and receives messages in order, large ones and emoji too`, async () => {
+            const client = await login({ ...options(tls), resource: "real" });
+            assert.equal(client.jid, "alice@chat.example/real");
+            await client.presence();
+            const other = await RawClient.login(bob());
+            other.presence();
+            await other.fence();
+            const texts = ["plain", "tab\tand \"quotes\" & <brackets> 'too'", "🦋".repeat(15_000), "last\nline"];
+            for (const text of texts) other.message(client.jid, text);
+            assert.deepEqual(await client.bodies(4), texts);
+            for (const text of texts) await client.message(other.jid!, text);
+            await client.fence();
+            await other.expect(/last\nline/);
+            await other.fence();
+            other.inbox.items.length = 0;
+            await client.stop();
+            await other.end();
+          });
+        }
+
+        test("a wrong password, and an authority that it does not know, are refused", async () => {
+          await assert.rejects(login({ ...options("direct"), password: "wrong" }));
+          await assert.rejects(login({ ...options("direct"), domain: "other.example" }));
+        });
+
+        test("logs in with the mechanism of its own choice", async () => {
+          const { mechanism: _, ...own } = options("starttls");
+          await (await login(own)).stop();
+        });
+
+        test("resumes after a silent cut: what came meanwhile arrives, what was sent meanwhile if the library can", async (t) => {
+          const relay = await WeakLink.listen({ to: { port: core.tlsPort! } });
+          t.after(() => relay.close());
+          const client = await login({ ...options("direct"), resource: "cut", port: relay.port });
+          await client.presence();
+          await client.fence();
+          await smOn(client);
+          const other = await RawClient.login(bob());
+          other.presence();
+          await other.fence();
+          relay.cut("silent");
+          await client.message(other.jid!, "sent into the tunnel");
+          await client.cut();
+          other.message(client.jid, "while you were away");
+          await other.fence();
+          assert.equal(await client.reconnect(), "resumed");
+          assert.equal(client.jid, "alice@chat.example/cut");
+          assert.deepEqual(await client.bodies(1), ["while you were away"]);
+          await client.fence();
+          await other.fence();
+          assert.deepEqual(other.takeBodies(), client.resendsUnacked ? ["sent into the tunnel"] : []);
+          await client.stop();
+          await other.end();
+        });
+      });
+    }
+
+    test("slixmpp reads the roster, disco, vCards and versions, and talks in a room", async () => {
+      const client = await Slixmpp.login({ ...alice(), port: core.tlsPort!, tls: "direct", ca: core.ca! });
+      await client.presence();
+      await client.addToRoster("bob@chat.example", "Bob");
+      assert.deepEqual(await client.roster(), { "bob@chat.example": "none" });
+      assert.ok((await client.disco("chat.example")).features.includes("urn:xmpp:ping"));
+      await client.setVcard("Alice A.");
+      assert.equal(await client.vcard("alice@chat.example"), "Alice A.");
+      assert.match(await client.version("chat.example"), /ejabberd|Prosody/);
+      await client.join("tea@conference.chat.example", "alice");
+      await client.message("tea@conference.chat.example", "anyone?", "groupchat");
+      assert.deepEqual(await client.bodies(1), ["anyone?"]);
+      await client.stop();
+    });
   });
+}
+
+/** Waits until XEP-0198 is on, with the libraries that turn it on behind the login. */
+async function smOn(client: LibraryClient): Promise<void> {
+  if (client instanceof XmppJs) await client.smEnabled();
+  if (client instanceof Slixmpp) await client.events.take((report) => report.event === "sm-enabled", "sm-enabled");
 }
