@@ -1,66 +1,56 @@
-/** Attributes of one tag from which on their names are kept in a Set: comparing each with each would be quadratic. */
-const MANY = 16;
+import { attributeNameEnd, skipSpace, valueEnd, valueStart } from "./tag-walk.ts";
 
-/** The names of the attributes of the tag that is being read: which are there, and whether one comes twice. */
+/** Answers of `check`: the name is new; it comes twice; it is new, and from now on every name must be checked. */
+export const NEW = 0;
+export const REPEATED = 1;
+export const CHECK_ALL = -1;
+
+/** Comparisons by walking the tag before a Set takes over: a walk for each name would be quadratic. */
+const MAX_WALKS = 4;
+
+/**
+ * One bit of 32 for an attribute name, by its first byte and its length. A tag's names are new for sure as long as their
+ * bits differ, so that nothing about them needs to be kept: in doubt they are still there, in the tag.
+ */
+export function attributeBit(first: number, length: number): number {
+  return 1 << ((first * 5 + length) & 31);
+}
+
+/** Finds out whether an attribute whose bit is taken comes twice in its tag (XML 1.0 §3.1, Unique Att Spec). */
 export class TagAttributes {
-  count = 0;
-  /** Three per attribute, relative to the frame: where the name begins, where it ends, where its colon is (0: none). */
-  spans: Int32Array = new Int32Array(3 * MANY);
-  /** One bit per name hash; a clear bit proves that a name is new. */
-  #mask = 0;
+  /** Not 0 when there is something to clear for the next tag. */
+  hits = 0;
   #names: Set<string> | null = null;
 
   clear(): void {
-    this.count = 0;
-    this.#mask = 0;
+    this.hits = 0;
     this.#names = null;
   }
 
-  /** Adds the name in `b[base + start, base + end)`. False when the tag has it already (XML 1.0 §3.1, Unique Att Spec). */
-  add(b: Buffer, base: number, start: number, end: number, colon: number): boolean {
-    const bit = 1 << ((b[base + start]! ^ (b[base + end - 1]! << 2) ^ (end - start)) & 31);
-    const count = this.count;
-    if (count >= MANY) {
-      if (!this.#addOfMany(b, base, start, end)) return false;
-    } else if ((this.#mask & bit) !== 0 && this.#has(b, base, start, end)) return false;
-    this.#mask |= bit;
-    const at = count * 3;
-    if (at === this.spans.length) this.#grow();
-    const spans = this.spans;
-    spans[at] = start;
-    spans[at + 1] = end;
-    spans[at + 2] = colon;
-    this.count = count + 1;
-    return true;
+  /** `tagNameEnd` is where the name of the tag ends; `b[start, end)` is the attribute's name. */
+  check(b: Buffer, tagNameEnd: number, start: number, end: number): number {
+    if (++this.hits <= MAX_WALKS) return isBefore(b, tagNameEnd, start, end) ? REPEATED : NEW;
+    this.#names ??= namesBefore(b, tagNameEnd, start);
+    const { size } = this.#names;
+    return this.#names.add(b.toString("latin1", start, end)).size === size ? REPEATED : CHECK_ALL;
   }
+}
 
-  #has(b: Buffer, base: number, start: number, end: number): boolean {
-    const spans = this.spans;
-    const length = end - start;
-    for (let at = this.count * 3 - 3; at >= 0; at -= 3) {
-      const other = spans[at]!;
-      if (spans[at + 1]! - other !== length) continue;
-      let i = 0;
-      while (i < length && b[base + other + i] === b[base + start + i]) i++;
-      if (i === length) return true;
-    }
-    return false;
+function isBefore(b: Buffer, tagNameEnd: number, start: number, end: number): boolean {
+  for (let p = skipSpace(b, tagNameEnd); p < start; ) {
+    const nameEnd = attributeNameEnd(b, p);
+    if (nameEnd - p === end - start && b.compare(b, p, nameEnd, start, end) === 0) return true;
+    p = skipSpace(b, valueEnd(b, valueStart(b, nameEnd)) + 1);
   }
+  return false;
+}
 
-  #addOfMany(b: Buffer, base: number, start: number, end: number): boolean {
-    if (this.#names === null) {
-      this.#names = new Set();
-      for (let at = 0; at < this.count * 3; at += 3) {
-        this.#names.add(b.toString("latin1", base + this.spans[at]!, base + this.spans[at + 1]!));
-      }
-    }
-    const before = this.#names.size;
-    return this.#names.add(b.toString("latin1", base + start, base + end)).size > before;
+function namesBefore(b: Buffer, tagNameEnd: number, start: number): Set<string> {
+  const names = new Set<string>();
+  for (let p = skipSpace(b, tagNameEnd); p < start; ) {
+    const nameEnd = attributeNameEnd(b, p);
+    names.add(b.toString("latin1", p, nameEnd));
+    p = skipSpace(b, valueEnd(b, valueStart(b, nameEnd)) + 1);
   }
-
-  #grow(): void {
-    const larger = new Int32Array(this.spans.length * 2);
-    larger.set(this.spans);
-    this.spans = larger;
-  }
+  return names;
 }

@@ -3,7 +3,7 @@ import { FramingError } from "./framing-error.ts";
 import { decodeUtf8, INCOMPLETE, isNameChar, isNameStart, utf8Length } from "./utf8.ts";
 
 /** The only entities of a stream: XML 1.0 §4.6, and RFC 6120 §11.1 forbids to declare others. */
-const ENTITIES = ["amp;", "lt;", "gt;", "apos;", "quot;"].map((name) => Buffer.from(name));
+const ENTITIES = ["&amp;", "&lt;", "&gt;", "&apos;", "&quot;"].map((name) => Buffer.from(name));
 
 const AFTER_AMPERSAND = 0;
 const IN_NAME = 1;
@@ -33,10 +33,6 @@ export class ReferenceReader {
     while (p < stop) {
       const c = b[p]!;
       const step = this.#step;
-      if (step === AFTER_AMPERSAND && c !== 0x23) {
-        const length = usualLength(b, p, stop);
-        if (length > 0) return p + length;
-      }
       if (c === 0x3b && step !== AFTER_AMPERSAND && step !== AFTER_HASH && step !== AFTER_X) {
         this.#check(b, p, base);
         return p + 1;
@@ -89,8 +85,7 @@ export class ReferenceReader {
 
   #check(b: Buffer, p: number, base: number): void {
     if (this.#step === IN_NAME) {
-      const start = base + this.#start + 1;
-      if (usualLength(b, start, p + 1) > 0) return;
+      if (usualReference(b, base + this.#start, p + 1) > 0) return;
       throw new FramingError("restricted-xml", `entity other than the five of XML at byte ${this.#start}`);
     }
     const c = this.#code;
@@ -102,15 +97,15 @@ export class ReferenceReader {
   }
 }
 
-/** The length of `amp;` or one of its four peers in `b[p, stop)`, else 0. */
-function usualLength(b: Buffer, p: number, stop: number): number {
+/** The position past `&amp;` or one of its four peers, if `b[p, stop)` begins with it, else 0. */
+export function usualReference(b: Buffer, p: number, stop: number): number {
   for (let i = 0; i < ENTITIES.length; i++) {
     const entity = ENTITIES[i]!;
     const { length } = entity;
-    if (stop - p < length || b[p] !== entity[0] || b[p + length - 1] !== 0x3b) continue;
-    let at = 1;
+    if (stop - p < length || b[p + 1] !== entity[1] || b[p + length - 1] !== 0x3b) continue;
+    let at = 2;
     while (at < length && b[p + at] === entity[at]) at++;
-    if (at === length) return length;
+    if (at === length) return p + length;
   }
   return 0;
 }

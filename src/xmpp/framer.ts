@@ -1,15 +1,8 @@
 import { type Frame, KIND } from "./frame.ts";
+import { Carry } from "./framer-carry.ts";
 import type { StreamScope } from "./framer-namespaces.ts";
-import {
-  borrowScan,
-  DECLARATION,
-  ELEMENT,
-  EMPTY_HEADER,
-  type FrameScan,
-  giveBackScan,
-  MORE,
-  STREAM_END,
-} from "./framer-scan.ts";
+import { borrowScan, type FrameScan, giveBackScan } from "./framer-scan.ts";
+import { SCAN } from "./framer-stages.ts";
 import { SPACE } from "./framer-tables.ts";
 import { FramingError } from "./framing-error.ts";
 
@@ -30,8 +23,9 @@ export interface FramerLimits {
 const NOTHING: Buffer = Buffer.alloc(0);
 /** Most streams have this root; they share its bytes. */
 const USUAL_ROOT: Uint8Array = Buffer.from("stream:stream");
-/** Room of a new carry buffer, in bytes: a mean stanza takes 360. */
-const MIN_CARRY = 1024;
+const NO_WORDS: Int32Array = new Int32Array(0);
+/** Shorter chunks are not worth a view of words: they go through the carry. */
+const MIN_WORDS = 64;
 
 type Phase = "start" | "prolog" | "open" | "closing" | "closed";
 
@@ -61,13 +55,14 @@ export class StanzaFramer {
     usesStreamPrefix: false,
   };
   #chunk: Buffer = NOTHING;
+  /** The chunk as words, from a few bytes before it; made when the first frame begins in it. */
+  #words: Int32Array = NO_WORDS;
   /** The next unread byte of the chunk. */
   #at = 0;
   #stable = true;
-  /** The frame that has begun and is not complete: its scan, and its bytes in `#carry[scan.base, #carryEnd)`. */
+  /** The frame that has begun and is not complete, and its bytes. */
   #scan: FrameScan | null = null;
-  #carry: Buffer = NOTHING;
-  #carryEnd = 0;
+  #carry: Carry | null = null;
 
   #phase: Phase = "start";
   /** Bytes of XML declaration and white space before the header: they count towards its limit. */
@@ -92,7 +87,7 @@ export class StanzaFramer {
 
   /** Bytes fed that are in no frame yet. */
   unread(): number {
-    const carried = this.#scan === null ? 0 : this.#carryEnd - this.#scan.base;
+    const carried = this.#carry === null ? 0 : this.#carry.end - this.#carry.start;
     return carried + this.#chunk.length - this.#at;
   }
 
@@ -106,6 +101,7 @@ export class StanzaFramer {
       this.#stable = stable;
     }
     this.#at = 0;
+    this.#words = NO_WORDS;
   }
 
   /**
@@ -115,7 +111,7 @@ export class StanzaFramer {
   next(): Frame | "end" | null {
     if (this.#error !== null) throw this.#error;
     try {
-      if (this.#scan !== null) return this.#resume(this.#scan);
+      if (this.#scan !== null && this.#carry !== null) return this.#resume(this.#scan, this.#carry);
       return this.#phase === "open" ? this.#begin() : this.#edge();
     } catch (error) {
       if (error instanceof FramingError) this.#error = error;
@@ -127,10 +123,12 @@ export class StanzaFramer {
 
   /** A new stream begins at the next unread byte (RFC 6120 §4.3.3). */
   restart(): void {
-    const scan = this.#scan;
-    if (scan !== null) {
-      // What came of a frame was sent for the new stream then. next() had answered null, so the chunk is used up.
-      this.#chunk = Buffer.concat([this.#carry.subarray(scan.base, this.#carryEnd), this.#chunk.subarray(this.#at)]);
+    const carry = this.#carry;
+    if (carry !== null) {
+      // What came of a frame was sent for the new stream then.
+      const { bytes } = carry.slab;
+      this.#chunk = Buffer.concat([bytes.subarray(carry.start, carry.end), this.#chunk.subarray(this.#at)]);
+      this.#words = NO_WORDS;
       this.#at = 0;
       this.#stable = true;
       this.#dropScan();
@@ -191,61 +189,59 @@ export class StanzaFramer {
     const chunk = this.#chunk;
     const end = chunk.length;
     scan.begin(start, this.limits, maxBytes, this.#scope, this.#rootName, mayDeclare);
-    const what = scan.run(chunk, end);
-    if (what !== MORE) {
-      this.#at = scan.pos;
-      return this.#deliver(scan, what, chunk, this.#stable);
+    if (end >= MIN_WORDS) {
+      const shift = chunk.byteOffset & 3;
+      if (this.#words === NO_WORDS) {
+        this.#words = new Int32Array(chunk.buffer, chunk.byteOffset - shift, (end + shift) >> 2);
+      }
+      const what = scan.run(chunk, this.#words, shift, end);
+      if (what !== SCAN.more) {
+        this.#at = scan.pos;
+        return this.#deliver(scan, what, chunk, this.#stable);
+      }
     }
-    // The chunk may be overwritten or be far larger than what is kept of it.
-    const length = end - start;
-    this.#carry = Buffer.allocUnsafeSlow(Math.max(MIN_CARRY, length * 2));
-    chunk.copy(this.#carry, 0, start, end);
-    this.#carryEnd = length;
-    scan.moveTo(0);
-    return this.#dropChunk();
+    // The chunk may be overwritten, or be far larger than what is kept of it.
+    const carry = new Carry(end - start);
+    this.#carry = carry;
+    this.#at = start;
+    if (end >= MIN_WORDS) this.#at += carry.take(chunk, start);
+    scan.moveTo(carry.start);
+    return this.#resume(scan, carry);
   }
 
-  /** Goes on with a frame that began in an earlier chunk. */
-  #resume(scan: FrameScan): Frame | "end" | null {
+  /** Goes on with a frame whose bytes are in the carry so far. */
+  #resume(scan: FrameScan, carry: Carry): Frame | "end" | null {
     const chunk = this.#chunk;
     while (this.#at < chunk.length) {
-      if (this.#carryEnd === this.#carry.length) this.#growCarry(scan);
       // Only as much as there is room for: most frames end soon, and what comes behind is read from the chunk itself.
-      const copied = chunk.copy(this.#carry, this.#carryEnd, this.#at);
-      this.#at += copied;
-      this.#carryEnd += copied;
-      const what = scan.run(this.#carry, this.#carryEnd);
-      if (what !== MORE) {
-        this.#at -= this.#carryEnd - scan.pos;
-        return this.#deliver(scan, what, this.#carry, true);
+      this.#at += carry.take(chunk, this.#at);
+      if (scan.base !== carry.start) scan.moveTo(carry.start);
+      const { bytes, words } = carry.slab;
+      const what = scan.run(bytes, words, 0, carry.end);
+      if (what !== SCAN.more) {
+        this.#at -= carry.end - scan.pos;
+        carry.release(scan.pos);
+        return this.#deliver(scan, what, bytes, true);
       }
     }
     return this.#dropChunk();
   }
 
-  #growCarry(scan: FrameScan): void {
-    const larger = Buffer.allocUnsafeSlow(this.#carry.length * 2);
-    this.#carry.copy(larger, 0, scan.base, this.#carryEnd);
-    this.#carryEnd -= scan.base;
-    this.#carry = larger;
-    scan.moveTo(0);
-  }
-
   /** The scan is through with what it read in `bytes`. */
   #deliver(scan: FrameScan, what: number, bytes: Buffer, stable: boolean): Frame | "end" | null {
     const { base, pos } = scan;
-    if (what === DECLARATION) {
+    if (what === SCAN.declaration) {
       this.#prolog += pos - base;
       this.#phase = "prolog";
       this.#dropScan();
       return this.#edge();
     }
-    if (what === STREAM_END) {
+    if (what === SCAN.streamEnd) {
       this.#phase = "closed";
       this.#dropScan();
       return "end";
     }
-    if (what !== ELEMENT) this.#openStream(scan, bytes, what === EMPTY_HEADER);
+    if (what !== SCAN.element) this.#openStream(scan, bytes, what === SCAN.emptyHeader);
     const frame = this.#frame;
     frame.kind = scan.kind;
     frame.bytes = bytes;
@@ -272,13 +268,13 @@ export class StanzaFramer {
     if (this.#scan === null) return;
     giveBackScan(this.#scan);
     this.#scan = null;
-    this.#carry = NOTHING;
-    this.#carryEnd = 0;
+    this.#carry = null;
   }
 
   /** An idle framer keeps nothing alive. */
   #dropChunk(): null {
     this.#chunk = NOTHING;
+    this.#words = NO_WORDS;
     this.#at = 0;
     this.#frame.bytes = NOTHING;
     return null;

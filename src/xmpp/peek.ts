@@ -2,6 +2,7 @@ import { attributeValue } from "./attribute-value.ts";
 import { type Frame, KIND } from "./frame.ts";
 import { SPACE } from "./framer-tables.ts";
 import { NS } from "./ns.ts";
+import { attributeNameEnd, colonIn, skipSpace, valueEnd, valueStart } from "./tag-walk.ts";
 
 const CDATA_CLOSE = Buffer.from("]]>");
 
@@ -75,38 +76,9 @@ export const peek = {
   },
 };
 
-function skipSpace(b: Buffer, p: number): number {
-  while (SPACE[b[p]!] !== 0) p++;
-  return p;
-}
-
 /** The end of the tag name that begins at `p`. */
 function tagNameEnd(b: Buffer, p: number): number {
   while (SPACE[b[p]!] === 0 && b[p] !== 0x3e && b[p] !== 0x2f) p++;
-  return p;
-}
-
-function attributeNameEnd(b: Buffer, p: number): number {
-  while (SPACE[b[p]!] === 0 && b[p] !== 0x3d) p++;
-  return p;
-}
-
-/** The position past the opening quote, from the end of the attribute's name. */
-function valueStart(b: Buffer, nameEnd: number): number {
-  return skipSpace(b, skipSpace(b, nameEnd) + 1) + 1;
-}
-
-/** The position of the closing quote of the value that begins at `start`. */
-function valueEnd(b: Buffer, start: number): number {
-  const quote = b[start - 1];
-  let p = start;
-  while (b[p] !== quote) p++;
-  return p;
-}
-
-function colonIn(b: Buffer, start: number, end: number): number {
-  let p = start;
-  while (p < end && b[p] !== 0x3a) p++;
   return p;
 }
 
