@@ -61,10 +61,14 @@ export function ensureDebianPackages(names, say = console.log) {
   if (still.length > 0) {
     const output = `${update.output}\n${install.output}`;
     say(output);
+    const lacking = still.join(" ");
+    if (offline(output)) {
+      throw new MachineError(`apt-get cannot reach Debian's mirror for ${lacking}: check the network and try again.`);
+    }
     throw new MachineError(
-      offline(output)
-        ? `apt-get cannot reach Debian's mirror to install ${still.join(" ")}: check the network and try again.`
-        : `apt-get could not install ${still.join(" ")}: the lines above say why.`,
+      output.includes("Unable to locate package")
+        ? `apt-get knows no ${lacking}: its sources must be those of Debian 12 (bookworm).`
+        : `apt-get could not install ${lacking}: the lines above say why.`,
     );
   }
   keepFromBoot(missing);
@@ -163,7 +167,7 @@ function run(command, args, options = {}) {
 }
 
 function offline(output) {
-  return /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH|ECONNRESET|Could not resolve|Temporary failure resolving|Could not connect|Failed to fetch|Unable to locate package/i.test(
+  return /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH|ECONNRESET|Could not resolve|Temporary failure resolving|Could not connect|Failed to fetch/i.test(
     output,
   );
 }
