@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Clock } from "../../src/base/clock.ts";
 import { createLog, silentLog } from "../../src/base/log.ts";
 import { type Breakwater, start } from "../../src/breakwater.ts";
 import { parseConfig } from "../../src/config/load.ts";
@@ -28,6 +29,8 @@ export interface EdgeOptions {
   listenerConfig?: string;
   /** Default 127.0.0.1. */
   listenHost?: string;
+  /** The time of an edge in this process, when the test turns it. */
+  clock?: Clock;
 }
 
 /** A running edge of the test's own, with everything on free ports of loopback. */
@@ -90,7 +93,11 @@ export async function startEdge(options: EdgeOptions): Promise<TestEdge> {
   const loaded = parseConfig(readFileSync(configFile, "utf8"), configFile);
   if (loaded instanceof ConfigMistakes) throw new Error(loaded.lines().join("\n"));
   const level = process.env["BREAKWATER_TEST_LOG"] as "debug" | undefined;
-  const breakwater = await start({ config: loaded.config, log: level ? createLog({ level }) : silentLog });
+  const breakwater = await start({
+    config: loaded.config,
+    log: level ? createLog({ level }) : silentLog,
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
+  });
   const [starttls, tls, plaintext] = breakwater.listeners.map((address) => address.port) as [number, number, number];
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${breakwater.ops.port}/metrics`)).text();
   return {
