@@ -71,16 +71,14 @@ function parseChain(pem: string, file: string): X509Certificate[] {
   });
 }
 
-function parseKey(pem: string, files: CertificateFiles) {
+function parseKey(pem: string, { key: file, passphrase }: CertificateFiles) {
+  const encrypted = /ENCRYPTED/.test(pem); // "BEGIN ENCRYPTED PRIVATE KEY", or the older "Proc-Type: 4,ENCRYPTED"
+  if (encrypted && passphrase === undefined) throw refused(`${file} is encrypted: give its passphrase`);
   try {
-    return createPrivateKey({ key: pem, ...(files.passphrase !== undefined && { passphrase: files.passphrase }) });
+    return createPrivateKey({ key: pem, ...(encrypted && { passphrase: passphrase! }) });
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    if (code === "ERR_MISSING_PASSPHRASE") throw refused(`${files.key} is encrypted: give its passphrase`, cause);
-    if (files.passphrase !== undefined) {
-      throw refused(`${files.key} cannot be opened: is the passphrase right? (${messageOf(cause)})`, cause);
-    }
-    throw refused(`${files.key} holds no PEM private key: ${messageOf(cause)}`, cause);
+    const what = encrypted ? "cannot be opened: is the passphrase right?" : "holds no PEM private key";
+    throw refused(`${file} ${what} (${messageOf(cause)})`, cause);
   }
 }
 

@@ -27,9 +27,8 @@ export function setUpTls(
 ): TlsSetup {
   const keep = before !== null && sameTickets(before.options, options);
   const tickets = keep ? before.tickets : newTickets(options, host.clock);
+  const contexts = new TlsContexts({ minVersion: options.min_version, ciphers: options.ciphers }, tickets);
   try {
-    const settings = { minVersion: options.min_version, ciphers: options.ciphers };
-    const contexts = new TlsContexts(settings, tickets);
     const store = new CertificateStore({
       domains: domains
         .filter((domain) => domain.certificates.length > 0)
@@ -40,6 +39,7 @@ export function setUpTls(
     store.watch();
     return { contexts, store, tickets, options };
   } catch (error) {
+    contexts.close();
     if (!keep) tickets.close();
     throw error;
   }
@@ -48,6 +48,7 @@ export function setUpTls(
 /** Stops following the files; the ticket keys stop too unless `after` uses them. */
 export function closeTls(setup: TlsSetup, after: TlsSetup | null): void {
   setup.store.close();
+  setup.contexts.close();
   if (after?.tickets !== setup.tickets) setup.tickets.close();
 }
 

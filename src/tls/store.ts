@@ -12,9 +12,7 @@ const expiry = meter.gauge(
   "When the first certificate of the domain's chain expires, in seconds since 1970",
   ["domain"],
 );
-const reloads = meter.counter("breakwater_tls_certificate_loads_total", "Certificates read again, by result", [
-  "result",
-]);
+const loads = meter.counter("breakwater_tls_certificate_loads_total", "Certificates read again, by result", ["result"]);
 
 /** Long enough for a tool that writes a certificate and then its key. */
 const SETTLE_MS = 500;
@@ -35,8 +33,8 @@ export interface StoreOptions {
 }
 
 /**
- * Keeps the certificates in use the same as the files. It looks when told (`reload`), when a directory of theirs
- * changes, and every minute, because a symlink further up may be swapped where no watch sees it.
+ * Keeps the certificates in use the same as the files. It looks when a directory of theirs changes, and every minute,
+ * because a symlink further up may be swapped where no watch sees it.
  * Each domain stands for itself: what cannot be used is logged and refused, and the old certificate stays.
  */
 export class CertificateStore {
@@ -63,16 +61,6 @@ export class CertificateStore {
     );
     for (const directory of new Set(files.map((file) => dirname(file)))) this.#watchDirectory(directory);
     this.#poll = this.#options.clock.every(POLL_MS, () => this.#check());
-  }
-
-  /** Reads every file again now (SIGHUP), changed or not. Never throws; says how many domains were refused. */
-  reload(): { readonly refused: number } {
-    let refused = 0;
-    for (const domain of this.#options.domains) {
-      this.#seen.set(domain.domain, fingerprint(domain));
-      if (!this.#replace(domain)) refused++;
-    }
-    return { refused };
   }
 
   close(): void {
@@ -112,28 +100,34 @@ export class CertificateStore {
     }
   }
 
-  #replace(domain: DomainFiles): boolean {
+  #replace(domain: DomainFiles): void {
     try {
       this.#load(domain);
-      reloads.inc("loaded");
       this.#options.log.info("certificate loaded", { domain: domain.domain });
-      return true;
     } catch (thrown) {
-      reloads.inc("refused");
       this.#options.log.error("certificate refused, the old one stays in use", {
         domain: domain.domain,
         reason: messageOf(thrown),
       });
-      return false;
     }
   }
 
-  #load({ domain, certificates }: DomainFiles): void {
-    const loaded = certificates.map((files) => loadCertificate(domain, files, this.#options.clock.wall()));
-    this.#options.use({ domain, certificates: loaded });
-    expiry.set(Math.min(...loaded.map((one) => one.expiresAt)) / 1000, domain);
-    for (const warning of loaded.flatMap((one) => one.warnings))
-      this.#options.log.warn("certificate", { domain, warning });
+  #load(files: DomainFiles): void {
+    try {
+      this.#read(files);
+      loads.inc(files.domain, "loaded");
+    } catch (thrown) {
+      loads.inc(files.domain, "refused");
+      throw thrown;
+    }
+  }
+
+  #read({ domain, certificates }: DomainFiles): void {
+    const { use, clock, log } = this.#options;
+    const read = certificates.map((files) => loadCertificate(domain, files, clock.wall()));
+    use({ domain, certificates: read });
+    expiry.set(Math.min(...read.map((one) => one.expiresAt)) / 1000, domain);
+    for (const warning of read.flatMap((one) => one.warnings)) log.warn("certificate", { domain, warning });
   }
 }
 
