@@ -12,7 +12,10 @@ const expiry = meter.gauge(
   "When the first certificate of the domain's chain expires, in seconds since 1970",
   ["domain"],
 );
-const loads = meter.counter("breakwater_tls_certificate_loads_total", "Certificates read again, by result", ["result"]);
+const loads = meter.counter("breakwater_tls_certificate_loads_total", "Certificates read from files, by result", [
+  "domain",
+  "result",
+]);
 
 /** Long enough for a tool that writes a certificate and then its key. */
 const SETTLE_MS = 500;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { copyFileSync, mkdirSync, readFileSync, renameSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { meter } from "../../src/base/meter.ts";
 import { developmentCertificate } from "../../src/tls/development-certificate.ts";
 import { DOMAIN, Place, place } from "./place.ts";
@@ -15,12 +16,30 @@ async function until(fact: () => boolean): Promise<void> {
   }
 }
 
+/** The value of a series of this domain. */
+function metric(name: string, labels: Record<string, string>): number | undefined {
+  const series = [...meter.all()].find((one) => one.name === name)!;
+  assert.ok("cells" in series);
+  return [...series.cells()].find((one) => isDeepStrictEqual({ ...one.labels }, labels))?.cell.value;
+}
+
 test("the gauge tells when the certificate expires, in seconds since 1970", (t) => {
   const { at, made } = place(t);
   at.open();
-  const gauge = [...meter.all()].find((metric) => metric.name === "breakwater_tls_certificate_expiry_seconds")!;
-  const cell = [...("cells" in gauge ? gauge.cells() : [])].find(({ labels }) => labels["domain"] === DOMAIN)!;
-  assert.equal(cell.cell.value, new X509Certificate(made.certificate).validToDate.getTime() / 1000);
+  const expiry = new X509Certificate(made.certificate).validToDate.getTime() / 1000;
+  assert.equal(metric("breakwater_tls_certificate_expiry_seconds", { domain: DOMAIN }), expiry);
+});
+
+test("what was loaded and what was refused is counted for each domain", (t) => {
+  const { at, made } = place(t);
+  at.domain = "counted.example";
+  at.open().watch();
+  at.write("broken", made.key);
+  at.look();
+  at.write(made.certificate, made.key);
+  at.look();
+  const loads = (result: string) => metric("breakwater_tls_certificate_loads_total", { domain: at.domain, result });
+  assert.deepEqual([loads("loaded"), loads("refused")], [2, 1]);
 });
 
 test("files that are renamed into place are noticed at once, and used when they have settled", async (t) => {
