@@ -190,6 +190,7 @@ ${this.#domains
 Component "conference.${domain}" "muc"
 	restrict_room_creation = false
 	muc_room_locking = false
+	${options.archive ? 'modules_enabled = { "muc_mam" }' : ""}
 `,
   )
   .join("")}

@@ -1,0 +1,78 @@
+// Whether the ports are free, and who has them if not. Plain JavaScript: asked before anything is installed.
+
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { createServer } from "node:net";
+import { MachineError } from "../machine.mjs";
+
+export const HOST = "127.0.0.1";
+
+/** Throws a MachineError that names every port that cannot be had. `https` is not listened on yet. */
+export async function requirePorts({ starttls, tls, ops }) {
+  const troubles = [];
+  for (const [name, port] of Object.entries({ starttls, tls, ops })) {
+    const code = await listenTrouble(port);
+    if (code !== null) troubles.push(await sentence(name, port, code));
+  }
+  if (troubles.length > 0) throw new MachineError(troubles.join("\nquickstart: "));
+}
+
+async function sentence(name, port, code) {
+  if (code === "EACCES") {
+    return `this user may not open port ${port} (${name}): choose one from 1024 on, e.g. --ports ${name}=${port + 5000}`;
+  }
+  if (code !== "EADDRINUSE") return `port ${port} (${name}) of ${HOST} cannot be opened: ${code}`;
+  const owner = ownerOf(port);
+  const who = owner === null ? "another program" : `${owner.name} (process ${owner.pid})`;
+  const other = await freePortFrom(port + 10_000 > 65_000 ? 15_000 : port + 10_000);
+  return `port ${port} (${name}) is in use by ${who}: stop it, or choose another one with --ports ${name}=${other}`;
+}
+
+/** Null when a program could listen on the port now, else the error's code. */
+function listenTrouble(port) {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", (error) => resolve(error.code ?? error.message));
+    server.listen({ host: HOST, port, exclusive: true }, () => server.close(() => resolve(null)));
+  });
+}
+
+async function freePortFrom(first) {
+  for (let port = first; port < 65_535; port++) if ((await listenTrouble(port)) === null) return port;
+  return 0;
+}
+
+/** The program that listens on a port, from /proc; null when it cannot be seen (another user's, or not Linux). */
+export function ownerOf(port) {
+  try {
+    const inodes = new Set(["/proc/net/tcp", "/proc/net/tcp6"].flatMap((table) => listeningInodes(table, port)));
+    const pid = readdirSync("/proc").find((name) => /^\d+$/.test(name) && holdsSocket(name, inodes));
+    return pid === undefined ? null : { pid: Number(pid), name: readFileSync(`/proc/${pid}/comm`, "utf8").trim() };
+  } catch {
+    return null;
+  }
+}
+
+// Columns of proc(5): local address, remote address, state (0A listens), queues, timer, retransmits, uid, timeout, inode.
+function listeningInodes(table, port) {
+  const end = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const rows = readFileSync(table, "utf8").split("\n").slice(1);
+  return rows
+    .map((row) => row.trim().split(/\s+/))
+    .filter((columns) => columns[1]?.endsWith(end) && columns[3] === "0A")
+    .map((columns) => `socket:[${columns[9]}]`);
+}
+
+function holdsSocket(pid, inodes) {
+  try {
+    const folder = `/proc/${pid}/fd`;
+    return readdirSync(folder).some((fd) => {
+      try {
+        return inodes.has(readlinkSync(`${folder}/${fd}`));
+      } catch {
+        return false;
+      }
+    });
+  } catch {
+    return false;
+  }
+}
