@@ -326,7 +326,7 @@ function swapTags(random: Random, document: Buffer): Buffer {
 
 /** Cuts a document into chunks, small ones or any. */
 export function cut(random: Random, document: Buffer): Buffer[] {
-  const most = random.pick([1, 3, 10, 64, 200, document.length + 1]);
+  const most = random.pick([1, 3, 8, 30, 70, 150, 300, document.length + 1]);
   const chunks: Buffer[] = [];
   for (let at = 0; at < document.length; ) {
     const end = Math.min(document.length, at + random.integer(1, most));

@@ -17,9 +17,10 @@ export interface OracleFrame {
   readonly kind: FrameKind;
   readonly usesStreamPrefix: boolean;
   readonly name: string;
-  readonly attributes: ReadonlyMap<string, string>;
-  /** Direct children as [local name, namespace]. */
-  readonly children: readonly (readonly [string, string])[];
+  /** Of the top start tag, as `name=value` in lines. */
+  readonly attributes: string;
+  /** The first child element as `{namespace}name`, or "". */
+  readonly child: string;
 }
 
 interface Tag {
@@ -35,7 +36,7 @@ interface Building {
   start: number;
   usesStreamPrefix: boolean;
   top: Tag;
-  children: [string, string][];
+  child: string;
 }
 
 class Refusal extends Error {}
@@ -45,26 +46,27 @@ const NC_NAME_START =
   // biome-ignore lint/suspicious/noMisleadingCharacterClass: the joiner is a name character by itself.
   /^[A-Z_a-z\u{C0}-\u{D6}\u{D8}-\u{F6}\u{F8}-\u{2FF}\u{370}-\u{37D}\u{37F}-\u{1FFF}\u{200C}\u{200D}\u{2070}-\u{218F}\u{2C00}-\u{2FEF}\u{3001}-\u{D7FF}\u{F900}-\u{FDCF}\u{FDF0}-\u{FFFD}\u{10000}-\u{EFFFF}]/u;
 
+const KIND_OF_NAME = new Map<string, FrameKind>([
+  [`${NS.client} message`, KIND.message],
+  [`${NS.client} presence`, KIND.presence],
+  [`${NS.client} iq`, KIND.iq],
+  [`${NS.streams} features`, KIND.features],
+  [`${NS.streams} error`, KIND.streamError],
+  [`${NS.sm} r`, KIND.smRequest],
+  [`${NS.sm2} r`, KIND.smRequest],
+  [`${NS.sm} a`, KIND.smAnswer],
+  [`${NS.sm2} a`, KIND.smAnswer],
+]);
+const KIND_OF_NAMESPACE = new Map<string, FrameKind>([
+  [NS.sm, KIND.sm],
+  [NS.sm2, KIND.sm],
+  [NS.sasl, KIND.sasl],
+  [NS.tls, KIND.tls],
+  [NS.csi, KIND.csi],
+]);
+
 function kindOf({ uri, local }: Tag): FrameKind {
-  const exact: Record<string, FrameKind> = {
-    [`${NS.client} message`]: KIND.message,
-    [`${NS.client} presence`]: KIND.presence,
-    [`${NS.client} iq`]: KIND.iq,
-    [`${NS.streams} features`]: KIND.features,
-    [`${NS.streams} error`]: KIND.streamError,
-    [`${NS.sm} r`]: KIND.smRequest,
-    [`${NS.sm2} r`]: KIND.smRequest,
-    [`${NS.sm} a`]: KIND.smAnswer,
-    [`${NS.sm2} a`]: KIND.smAnswer,
-  };
-  const any: Record<string, FrameKind> = {
-    [NS.sm]: KIND.sm,
-    [NS.sm2]: KIND.sm,
-    [NS.sasl]: KIND.sasl,
-    [NS.tls]: KIND.tls,
-    [NS.csi]: KIND.csi,
-  };
-  return exact[`${uri} ${local}`] ?? any[uri] ?? KIND.other;
+  return KIND_OF_NAME.get(`${uri} ${local}`) ?? KIND_OF_NAMESPACE.get(uri) ?? KIND.other;
 }
 
 /** saxes, corrected where it departs from the specifications, and the refusals of RFC 6120 §11.1 on top. */
@@ -153,10 +155,10 @@ class Oracle {
     if (depth === 0) {
       const declaration = /^<\?xml[ \t\r\n]/.test(this.#text) ? this.#text.indexOf("?>") + 2 : 0;
       const start = this.#text.indexOf("<", declaration);
-      this.#add(tag, start, KIND.streamHeader, false, []);
+      this.#add(tag, start, KIND.streamHeader, false, "");
     } else {
-      if (depth === 1) this.#building = { start: this.#gap(), usesStreamPrefix: false, top: tag, children: [] };
-      if (depth === 2) this.#building!.children.push([tag.local, tag.uri]);
+      if (depth === 1) this.#building = { start: this.#gap(), usesStreamPrefix: false, top: tag, child: "" };
+      if (depth === 2) this.#building!.child ||= `{${tag.uri}}${tag.local}`;
       if (this.#dependsOnHeader(tag)) this.#building!.usesStreamPrefix = true;
     }
     this.open.push(tag);
@@ -180,16 +182,17 @@ class Oracle {
       this.#ended = true;
     }
     if (depth !== 2) return;
-    const { start, usesStreamPrefix, top, children } = this.#building!;
-    this.#add(top, start, kindOf(top), usesStreamPrefix, children);
+    const { start, usesStreamPrefix, top, child } = this.#building!;
+    this.#add(top, start, kindOf(top), usesStreamPrefix, child);
   }
 
-  #add(tag: Tag, start: number, kind: FrameKind, usesStreamPrefix: boolean, children: [string, string][]): void {
+  #add(tag: Tag, start: number, kind: FrameKind, usesStreamPrefix: boolean, child: string): void {
     this.#last = this.#parser.position;
-    const attributes = new Map(Object.entries(tag.attributes).map(([name, { value }]) => [name, value]));
+    let attributes = "";
+    for (const name in tag.attributes) attributes += `${name}=${tag.attributes[name]!.value}\n`;
     const offset = (index: number) => Buffer.byteLength(this.#text.slice(0, index));
     const end = offset(this.#last);
-    this.#closing = { start: offset(start), end, kind, usesStreamPrefix, name: tag.local, attributes, children };
+    this.#closing = { start: offset(start), end, kind, usesStreamPrefix, name: tag.local, attributes, child };
   }
 
   #confirm(): void {
