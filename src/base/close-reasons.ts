@@ -35,7 +35,7 @@ export const CLOSE_REASONS = {
   resumed: { condition: null, resumable: true },
   replaced: { condition: "conflict", resumable: true },
   "hold-expired": { condition: null, resumable: false },
-  "queue-full": { condition: null, resumable: false },
+  "queue-full": { condition: "resource-constraint", resumable: false },
   // the core's doing
   "core-closed": { condition: null, resumable: false },
   "core-gone": { condition: "system-shutdown", resumable: false },

@@ -9,7 +9,7 @@ import { domainKey, type Jid, parseJid } from "../xmpp/jid.ts";
 import { NS } from "../xmpp/ns.ts";
 import { peek } from "../xmpp/peek.ts";
 import { STREAM_END, streamError } from "../xmpp/stream-error.ts";
-import { isRefusal, openingTag, readStreamHeader } from "../xmpp/stream-header.ts";
+import { isRefusal, openingTag, readStreamHeader, XML_DECLARATION } from "../xmpp/stream-header.ts";
 import type { Host } from "./host.ts";
 import { type CoreFeatures, Offer } from "./offer.ts";
 import { PHASES, type Phase, type PhaseEvent, phaseGauge } from "./phases.ts";
@@ -25,9 +25,12 @@ const refused = meter.counter(
 );
 const logins = meter.counter("breakwater_sasl_total", "SASL exchanges relayed, by the core's verdict", ["result"]);
 
-const XML_DECLARATION = Buffer.from("<?xml version='1.0'?>");
+// Who leaves so many bytes untaken is not read any more.
+const PAUSE_BYTES = 64 * 1024;
 const PROCEED = Buffer.from(`<proceed xmlns='${NS.tls}'/>`);
-const STARTTLS_FEATURES = `<stream:features><starttls xmlns='${NS.tls}'><required/></starttls></stream:features>`;
+const STARTTLS_FEATURES = Buffer.from(
+  `<stream:features><starttls xmlns='${NS.tls}'><required/></starttls></stream:features>`,
+);
 const COMPRESS_REFUSED = Buffer.from(`<failure xmlns='${NS.compress}'><setup-failed/></failure>`);
 
 /** What the negotiation waits for. One step at a time: while the core owes an answer, nothing more of the client is read. */
@@ -66,6 +69,8 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
   #bindId: string | null = null;
   // Whether the client has got an opening tag for the current stream: an error before it would not be XML.
   #answered = false;
+  // Whether the core has sent a stream error, which the client then has.
+  #coreSaidWhy = false;
   #deadlineAt: number;
 
   constructor(link: Link, host: Host) {
@@ -116,7 +121,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     if (this.#step !== "header") return this.refuse("not-well-formed", "a second opening tag");
     const header = readStreamHeader(frame);
     if (isRefusal(header)) return this.refuse(header.reason, header.text);
-    const domain = this.#domainFor(header.to);
+    const domain = this.#authenticated && header.to === null ? this.#domain : this.#domainFor(header.to);
     if (domain === null) return this.refuse("host-unknown", `${header.to ?? "no domain"} is not served here`);
     if (this.#authenticated && domain !== this.#domain) {
       return this.refuse("host-unknown", "the domain changed after the login");
@@ -134,7 +139,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
 
   linkFrame(link: Link, frame: Frame): void {
     if (this.#step === "starttls") return this.#startTls(frame);
-    if (frame.kind === KIND.sm) {
+    if (frame.kind >= KIND.smRequest && frame.kind <= KIND.sm) {
       for (const feature of this.host.features) if (feature.beforeBind?.(frame, this) === "taken") return;
     }
     if (frame.kind === KIND.sasl) return this.#saslFromClient(frame);
@@ -150,13 +155,17 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
   linkChunkEnd(link: Link): void {
     this.#core?.flush();
     link.flush();
+    this.#readClient();
   }
 
   linkStreamEnd(): void {
     this.#close("client-closed");
   }
 
-  linkDrained(): void {}
+  linkDrained(): void {
+    this.#core?.resume();
+    this.#readClient();
+  }
 
   linkRefused(_link: Link, error: FramingError): void {
     this.refuse(closeReasonOf(error), error.message);
@@ -184,19 +193,24 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     if (frame.kind === KIND.iq && this.#step === "bound" && peek.attr(frame, "id") === this.#bindId) {
       return this.#bindAnswer(core, frame);
     }
+    if (frame.kind === KIND.streamError) this.#coreSaidWhy = true;
     this.#link.write(frame.bytes, frame.start, frame.end);
   }
 
   coreChunkEnd(core: CoreStream): void {
     this.#link.flush();
     core.flush();
+    if (this.#link.pendingBytes > PAUSE_BYTES) core.pause();
   }
 
   coreStreamEnd(): void {
-    this.#close("core-closed");
+    if (this.#coreSaidWhy) return this.#close("core-closed");
+    this.refuse("core-unreachable", "The server behind this edge closed the stream; please try again later");
   }
 
-  coreDrained(): void {}
+  coreDrained(): void {
+    this.#readClient();
+  }
 
   coreGone(_core: CoreStream, reason: CloseReason, detail: string): void {
     this.host.log.warn("core stream failed before bind", { domain: this.#domain, reason, detail });
@@ -215,7 +229,8 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
   }
 
   #offerStartTls(domain: string): void {
-    this.#send(Buffer.from(openingTag({ from: domain, id: shortId() }) + STARTTLS_FEATURES));
+    this.#sendOpeningTag(domain);
+    this.#send(STARTTLS_FEATURES);
     this.#answered = true;
     this.#step = "starttls";
   }
@@ -233,7 +248,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
 
   #saslFromClient(frame: Frame): void {
     if (this.#step !== "sasl") return this.refuse("unexpected-element", "this is not the time for SASL");
-    this.#sasl.fromClient(frame);
+    this.#sasl.fromClient(frame, this.#domain);
     this.#core!.write(frame.bytes, frame.start, frame.end);
     this.#await("verdict");
   }
@@ -302,12 +317,21 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
 
   #await(step: Step): void {
     this.#step = step;
-    this.#link.pause();
+    this.#readClient();
   }
 
   #go(step: Step): void {
     this.#step = step;
-    this.#link.resume();
+    this.#readClient();
+  }
+
+  // One step at a time, and nobody is read who does not read.
+  #readClient(): void {
+    if (this.#phase === "closed") return;
+    const answerDue = this.#step === "features" || this.#step === "verdict" || this.#step === "bound";
+    const full = this.#link.pendingBytes > PAUSE_BYTES || (this.#core?.pendingBytes ?? 0) > PAUSE_BYTES;
+    if (answerDue || full) this.#link.pause();
+    else this.#link.resume();
   }
 
   #on(event: PhaseEvent): void {
@@ -329,11 +353,16 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     this.#link.write(bytes, 0, bytes.length);
   }
 
+  #sendOpeningTag(from: string | null): void {
+    this.#send(XML_DECLARATION);
+    this.#send(Buffer.from(openingTag({ from, id: shortId() })));
+  }
+
   /** Ends a client that has not bound, with the stream error that belongs to `reason`. */
   refuse(reason: CloseReason, text: string): void {
     const condition = CLOSE_REASONS[reason].condition;
     if (condition !== null) {
-      if (!this.#answered) this.#send(Buffer.from(openingTag({ from: this.#domain || null, id: shortId() })));
+      if (!this.#answered) this.#sendOpeningTag(this.#domain || null);
       this.#answered = true;
       this.#send(streamError(condition, text));
     }

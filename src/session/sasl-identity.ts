@@ -1,31 +1,31 @@
+import { domainKey } from "../xmpp/jid.ts";
+
 /**
  * Who a SASL exchange logs in, as far as an edge that relays it can tell (RFC 6120 §6.3.8).
  *
  * The core alone decides about the login; this is only used afterwards, to say whether a resumed session belongs to the
  * account that has just authenticated. So whatever is unusual answers null, and the client binds anew.
+ * OAUTHBEARER is such a case: the token names the account, and nobody outside the core can tell whether that is the one
+ * in the message. X-OAUTH2 is not: ejabberd, which it comes from, checks the token against the user in the message.
  */
-export function saslUser(mechanism: string, message: Buffer): string | null {
-  if (mechanism === "PLAIN") return plainUser(message);
-  if (mechanism.startsWith("SCRAM-")) return scramUser(message);
-  if (mechanism === "X-OAUTH2") return plainUser(message);
-  if (mechanism === "OAUTHBEARER") return gs2Authzid(message);
+export function saslUser(mechanism: string, message: Buffer, domain: string): string | null {
+  if (mechanism === "PLAIN" || mechanism === "X-OAUTH2") return plainUser(message, domain);
+  if (mechanism.startsWith("SCRAM-")) return scramUser(message, domain);
   return null;
 }
 
 /** Which message of the client names the user: the first one. */
 export function namesUser(mechanism: string): boolean {
-  return (
-    mechanism === "PLAIN" || mechanism.startsWith("SCRAM-") || mechanism === "X-OAUTH2" || mechanism === "OAUTHBEARER"
-  );
+  return mechanism === "PLAIN" || mechanism.startsWith("SCRAM-") || mechanism === "X-OAUTH2";
 }
 
 // [authzid] NUL authcid NUL passwd (RFC 4616 §2). Acting for somebody else is the core's affair: no resume then.
-function plainUser(message: Buffer): string | null {
+function plainUser(message: Buffer, domain: string): string | null {
   const parts = splitNul(message);
   if (parts === null || parts.length !== 3) return null;
   const [authzid, authcid] = parts as [string, string, string];
-  if (authcid === "") return null;
-  return authzid === "" || authzid === authcid || bareLocal(authzid) === authcid ? bareLocal(authcid) : null;
+  const user = localPart(authcid, domain);
+  return authzid === "" || localPart(authzid, domain) === user ? user : null;
 }
 
 function splitNul(message: Buffer): string[] | null {
@@ -34,22 +34,16 @@ function splitNul(message: Buffer): string[] | null {
 }
 
 // gs2-header, then n=user,r=nonce (RFC 5802 §7); a reserved extension or another order answers null.
-function scramUser(message: Buffer): string | null {
+function scramUser(message: Buffer, domain: string): string | null {
   const match = /^(?:n|y|p=[A-Za-z0-9.-]+),(?:a=([^,]*))?,n=([^,]+),r=[\x21-\x2b\x2d-\x7e]+$/.exec(
     message.toString("utf8"),
   );
   if (match === null) return null;
-  const user = saslName(match[2]!);
-  if (user === null) return null;
+  const name = saslName(match[2]!);
+  const user = name === null ? null : localPart(name, domain);
   if (match[1] === undefined) return user;
   const authzid = saslName(match[1]);
-  return authzid === user || (authzid !== null && bareLocal(authzid) === user) ? user : null;
-}
-
-function gs2Authzid(message: Buffer): string | null {
-  const match = /^n,a=([^,]+),\x01/.exec(message.toString("utf8"));
-  const name = match === null ? null : saslName(match[1]!);
-  return name === null ? null : bareLocal(name);
+  return authzid !== null && localPart(authzid, domain) === user ? user : null;
 }
 
 // =2C and =3D are the only escapes (RFC 5802 §5.1).
@@ -59,9 +53,11 @@ function saslName(text: string): string | null {
   return plain.replaceAll("=3D", "=");
 }
 
-function bareLocal(name: string): string {
-  const at = name.lastIndexOf("@");
-  return at <= 0 ? name : name.slice(0, at);
+/** The local part of `user` or `user@domain`; null for another domain, where the core may know somebody else. */
+function localPart(name: string, domain: string): string | null {
+  const at = name.indexOf("@");
+  const local = at < 0 ? name : name.slice(0, at);
+  return local !== "" && (at < 0 || domainKey(name.slice(at + 1)) === domain) ? local : null;
 }
 
 /**

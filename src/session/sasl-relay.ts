@@ -1,4 +1,4 @@
-import { type Frame, textOf } from "../xmpp/frame.ts";
+import type { Frame } from "../xmpp/frame.ts";
 import { peek } from "../xmpp/peek.ts";
 import { namesUser, saslUser } from "./sasl-identity.ts";
 
@@ -23,8 +23,8 @@ export class SaslRelay {
     return this.#mechanism;
   }
 
-  /** `<auth/>` and `<response/>` on their way to the core. */
-  fromClient(frame: Frame): void {
+  /** `<auth/>` and `<response/>` on their way to the core that serves `domain`. */
+  fromClient(frame: Frame, domain: string): void {
     const name = peek.name(frame);
     if (name === "auth") {
       this.#mechanism = peek.attr(frame, "mechanism") ?? "";
@@ -33,9 +33,9 @@ export class SaslRelay {
     }
     if (this.#named || !namesUser(this.#mechanism) || (name !== "auth" && name !== "response")) return;
     const message = contentOf(frame);
-    if (message.length === 0) return; // <auth/> without an initial response: the first <response/> names the user
+    if (message?.length === 0) return; // <auth/> without an initial response: the first <response/> names the user
     this.#named = true;
-    this.#user = saslUser(this.#mechanism, message);
+    this.#user = message === null ? null : saslUser(this.#mechanism, message, domain);
   }
 
   fromCore(frame: Frame): SaslVerdict {
@@ -44,10 +44,16 @@ export class SaslRelay {
   }
 }
 
-// The element's text, from base64; an element inside it or an entity leaves something that no user name survives.
-function contentOf(frame: Frame): Buffer {
-  const text = textOf(frame);
-  const open = frame.tagEnd - frame.start;
-  const close = text.lastIndexOf("</");
-  return close < open ? Buffer.alloc(0) : Buffer.from(text.slice(open, close).trim(), "base64");
+/**
+ * The element's text, from base64. Null when it is written in any way that another decoder might read differently: a
+ * child, CDATA, a reference, another alphabet, bits behind the end (RFC 4648 §3). The core decides what to make of it.
+ */
+function contentOf(frame: Frame): Buffer | null {
+  if (frame.tagEnd === frame.end) return Buffer.alloc(0);
+  const text = frame.bytes
+    .toString("latin1", frame.tagEnd, frame.bytes.lastIndexOf("</", frame.end - 1, "latin1"))
+    .trim();
+  if (text === "" || text === "=") return Buffer.alloc(0); // RFC 6120 §6.4.2
+  const message = Buffer.from(text, "base64");
+  return message.toString("base64") === text ? message : null;
 }

@@ -25,8 +25,9 @@ const unexpected = meter.counter("breakwater_unexpected_events_total", "Events t
 ]);
 
 const COMPRESS_REFUSED = Buffer.from(`<failure xmlns='${NS.compress}'><setup-failed/></failure>`);
-// A client without XEP-0198 has no queue here: past this many bytes its core is asked to wait, as it would be by TCP.
-const PAUSE_CORE_BYTES = 256 * 1024;
+// Who leaves so many bytes untaken is not read either: a core is asked to wait by TCP, as it would be without an edge
+// (unless XEP-0198 has a queue for it), and a client that only asks and never reads costs no more than this.
+const PAUSE_BYTES = 256 * 1024;
 
 export interface SessionInit {
   readonly jid: Jid;
@@ -66,6 +67,9 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
   #parts: readonly Part[] = [];
   #deadlineAt = Number.POSITIVE_INFINITY;
   #coreEnded = false;
+  #clientHeld = false;
+  // Why the session is draining: the deadline and the last events of its legs are not the reason.
+  #endReason: CloseReason | null = null;
 
   constructor(init: SessionInit) {
     this.jid = init.jid;
@@ -121,7 +125,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
     if (link !== this.link) return;
     this.flushCore();
     this.flushLink();
-    if (this.core.pendingBytes > PAUSE_CORE_BYTES) link.pause();
+    this.#readClient();
   }
 
   linkHeader(link: Link): void {
@@ -136,6 +140,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
     if (link !== this.link) return;
     this.core.resume();
     for (const part of this.#parts) part.linkDrained?.();
+    this.#readClient();
   }
 
   linkRefused(link: Link, error: FramingError): void {
@@ -171,7 +176,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
   coreChunkEnd(): void {
     this.flushLink();
     this.flushCore();
-    if (this.link !== null && this.link.pendingBytes > PAUSE_CORE_BYTES && !this.resumable) this.core.pause();
+    if (this.link !== null && this.link.pendingBytes > PAUSE_BYTES && !this.resumable) this.core.pause();
   }
 
   coreStreamEnd(): void {
@@ -181,7 +186,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
   }
 
   coreDrained(): void {
-    this.link?.resume();
+    this.#readClient();
   }
 
   coreGone(_core: CoreStream, reason: CloseReason, detail: string): void {
@@ -197,6 +202,12 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
     this.injectedToCore ??= [];
     this.injectedToCore.push(this.stanzasToCore);
     this.core.write(stanza, 0, stanza.length);
+  }
+
+  /** While true nothing of the client is read: what it sends belongs behind an answer that it waits for. */
+  holdClient(held: boolean): void {
+    this.#clientHeld = held;
+    this.#readClient();
   }
 
   flushLink(): void {
@@ -226,13 +237,14 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
       old.end();
     }
     this.link = link;
+    this.#clientHeld = false;
     link.owner = this;
     this.on("relinked", "resumed");
   }
 
   /** Ends the session for something that its client sent: a stream error to the client, a polite end to the core. */
   refuse(link: Link, reason: CloseReason, text: string, application = ""): void {
-    if (link !== this.link) return;
+    if (link !== this.link || this.phase === "draining") return;
     this.log.info("client refused", { session: this.id, reason, detail: text });
     const condition = CLOSE_REASONS[reason].condition;
     if (condition !== null) link.write(...whole(streamError(condition, text, application)));
@@ -262,12 +274,14 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
     link.fence();
     const condition = CLOSE_REASONS[reason].condition;
     if (condition !== null) link.write(...whole(streamError(condition)));
+    if (condition !== null) link.write(...whole(STREAM_END));
     link.end();
     this.core.resume();
   }
 
   // A client that logs out gets what the core still has to say; every other end is immediate.
   #drain(event: PhaseEvent, reason: CloseReason): void {
+    this.#endReason = reason;
     if (reason === "client-closed") return this.#endCore();
     const said = event === "ending" && reason !== "shutdown"; // refuse() has written its own error
     const condition = CLOSE_REASONS[reason].condition;
@@ -275,7 +289,8 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
     this.on("flushed", reason);
   }
 
-  #finish(reason: CloseReason): void {
+  #finish(last: CloseReason): void {
+    const reason = this.#endReason ?? last;
     closed.inc(reason);
     this.host.janitor.remove(this);
     this.host.sessions.delete(this);
@@ -298,9 +313,8 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
 
   #closeCore(reason: CloseReason): void {
     this.core.owner = null;
-    if (reason === "core-gone" || reason === "core-closed") {
-      this.core.drop();
-    } else if (reason === "shutdown" && this.keptByCore) {
+    if (reason === "core-gone") this.core.drop();
+    else if (reason === "shutdown" && this.keptByCore) {
       // XEP-0198: a polite end would end the core's session at once; a dropped TCP leaves it resumable.
       this.core.drop();
     } else this.#endCore();
@@ -314,6 +328,13 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
     this.core.end();
   }
 
+  #readClient(): void {
+    const { link, core } = this;
+    if (link === null) return;
+    if (this.#clientHeld || core.pendingBytes > PAUSE_BYTES || link.pendingBytes > PAUSE_BYTES) link.pause();
+    else link.resume();
+  }
+
   // What is not a stanza and no part took: the edge has settled TLS, SASL and compression, the core must not hear of them.
   #mayPassToCore(frame: Frame): boolean {
     if (frame.kind === KIND.other && peek.name(frame) === "compress") {
@@ -321,7 +342,10 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
       return false;
     }
     if (frame.kind === KIND.other) return true;
-    if (this.link !== null) {
+    if (frame.kind === KIND.streamError) {
+      this.log.info("client ended its stream with an error", { session: this.id });
+      this.on("ending", "client-closed");
+    } else if (this.link !== null) {
       this.refuse(this.link, "unexpected-element", `<${peek.name(frame)}/> has no place in a bound stream`);
     }
     return false;

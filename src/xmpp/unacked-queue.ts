@@ -43,8 +43,9 @@ export class UnackedQueue {
   // The cursor: entries and bytes, from the head, that were sent on the current link.
   #sentEntries = 0;
   #sentBytes = 0;
-  // Stanzas that the client has handled, an unsigned 32-bit counter that wraps (XEP-0198 §4).
+  // Stanzas that the client has handled, an unsigned 32-bit counter that wraps (XEP-0198 §4), and the same without wrapping.
   #handled: number;
+  #everHandled = 0;
 
   constructor(limits: QueueLimits, budget: QueueBudget, handled = 0) {
     this.limits = limits;
@@ -160,15 +161,17 @@ export class UnackedQueue {
   }
 
   /**
-   * Drops what the client has handled. Returns how many, or "ack-too-high" when `h` counts stanzas that were never sent
-   * (XEP-0198 §4); then nothing changes. `h` is an unsigned 32-bit counter and wraps.
+   * Drops what the client has handled. Returns how many, "ack-too-high" when `h` counts stanzas that were never sent
+   * (XEP-0198 §4), or "ack-behind" when the client has told a higher `h` before; then nothing changes. `h` is an unsigned
+   * 32-bit counter and wraps.
    */
-  ack(h: number): number | "ack-too-high" {
+  ack(h: number): number | "ack-too-high" | "ack-behind" {
     const count = (h - this.#handled) >>> 0;
-    if (count > this.#sentEntries) return "ack-too-high";
+    if (count > this.#sentEntries) return this.isBehind(h) ? "ack-behind" : "ack-too-high";
     let bytes = 0;
     for (let i = 0; i < count; i++) bytes += this.#entries![(this.#headEntry + i) * STRIDE]!;
     this.#handled = h >>> 0;
+    this.#everHandled += count;
     this.#headEntry += count;
     this.#sentEntries -= count;
     this.#headByte += bytes;
@@ -176,6 +179,12 @@ export class UnackedQueue {
     this.#budget.used -= bytes;
     if (this.length === 0) this.#release();
     return count;
+  }
+
+  /** Whether the client has told a higher `h` before: what follows this one is gone. */
+  isBehind(h: number): boolean {
+    const behind = (this.#handled - h) >>> 0;
+    return behind > 0 && behind <= this.#everHandled;
   }
 
   /**

@@ -42,7 +42,10 @@ export class Wire {
     t.after(async () => {
       for (const client of wire.#clients) client.drop();
       await core.close();
+      // Whoever waits for time to pass does so on the turned clock.
+      const turning = setInterval(() => clock.advance({ seconds: 1 }), 5);
       await edge.stop();
+      clearInterval(turning);
     });
     core.forget();
     return wire;

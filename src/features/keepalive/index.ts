@@ -3,12 +3,12 @@ import type { Feature, Part } from "../../session/part.ts";
 import type { Session } from "../../session/session.ts";
 import type { KeepaliveOptions } from "./options.ts";
 
-const sent = meter.counter("breakwater_keepalives_total", "Whitespace sent to silent clients");
-const SPACE = Buffer.from(" ");
+const sent = meter.counter("breakwater_keepalives_total", "Keepalives sent to silent clients");
 
 /**
- * Whitespace keepalives towards clients (RFC 6120 §4.6.1): routers on the way keep a connection that speaks now and
- * then. Nothing of it reaches the core or is counted. Whether the client is there at all is stream-management's question. `options` are replaced by a reload and hold from then on.
+ * Keepalives towards clients, whitespace on TCP (RFC 6120 §4.6.1): routers on the way keep a connection that speaks now
+ * and then. Nothing of it reaches the core or is counted. Whether the client is there at all is stream-management's
+ * question. `options` are replaced by a reload and hold from then on.
  */
 export class Keepalive implements Feature {
   readonly name = "keepalive";
@@ -38,7 +38,6 @@ class KeepalivePart implements Part {
     const { whitespace_interval: interval } = this.#feature.options;
     if (interval === 0 || now - Math.max(link.heardAt, link.wroteAt) < interval * 1000) return;
     sent.inc();
-    link.write(SPACE, 0, 1);
-    link.flush();
+    link.keepAlive();
   }
 }

@@ -54,7 +54,7 @@ export class StreamManagement implements Feature {
     return this.#options.enabled ? new StreamManagementPart(this, session, NS.sm) : null;
   }
 
-  /** `<resume/>` (XEP-0198 §5); everything else of XEP-0198 comes too early here (§3). */
+  /** `<resume/>` (XEP-0198 §5); everything else of XEP-0198 comes too early here (§3) and may be mended (§6). */
   beforeBind(frame: Frame, at: Negotiation): Verdict {
     if (!this.#options.enabled) return "pass";
     if (!at.authenticated || peek.name(frame) !== "resume")
@@ -67,13 +67,14 @@ export class StreamManagement implements Feature {
     // Never a hint: for a stranger the session does not exist.
     if (!at.isAccountOf(part.session.jid)) return this.#fail(frame, at, "item-not-found", "not-owner");
     if (PHASES[part.session.phase].on.relinked === undefined) return this.#fail(frame, at, "item-not-found", "ending");
-    const current = part.session.link;
-    if (current !== null && current.id > at.link.id) {
+    if (part.hadNewer(at.link)) {
       // A delayed attempt arrives after a newer one: the newest wins.
       resumes.inc("older-attempt");
       at.refuse("replaced", "A newer connection of this client has resumed the session");
       return "taken";
     }
+    // What the client has forgotten again cannot be sent again.
+    if (part.isBehind(h)) return this.#fail(frame, at, "item-not-found", "behind");
     at.handOver();
     part.resume(at.link, namespaceOf(frame), h);
     return "taken";

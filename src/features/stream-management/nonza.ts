@@ -42,7 +42,10 @@ export function handledCountTooHigh(h: number, sendCount: number): string {
 }
 
 export function namespaceOf(frame: Frame): SmNamespace {
-  return peek.attr(frame, "xmlns") === NS.sm2 ? NS.sm2 : NS.sm;
+  const name = frame.bytes.toString("utf8", frame.nameStart, frame.nameEnd);
+  const colon = name.indexOf(":");
+  const declaration = colon < 0 ? "xmlns" : `xmlns:${name.slice(0, colon)}`;
+  return peek.attr(frame, declaration) === NS.sm2 ? NS.sm2 : NS.sm;
 }
 
 /** The attribute `h`: an xs:unsignedInt, null when it is missing or malformed. */

@@ -1,6 +1,5 @@
 import type { CloseReason } from "../../base/close-reasons.ts";
 import { secretId } from "../../base/ids.ts";
-import type { Attentive } from "../../base/janitor.ts";
 import { meter } from "../../base/meter.ts";
 import type { Part, Verdict } from "../../session/part.ts";
 import type { Phase } from "../../session/phases.ts";
@@ -9,6 +8,7 @@ import type { Session } from "../../session/session.ts";
 import { type Frame, isStanza, KIND } from "../../xmpp/frame.ts";
 import { peek } from "../../xmpp/peek.ts";
 import { type QueueLimits, UnackedQueue } from "../../xmpp/unacked-queue.ts";
+import { Asking } from "./asking.ts";
 import { bounceUnacked } from "./bounce.ts";
 import { CoreSide } from "./core-side.ts";
 import { overtakesReplay } from "./fresh-answer.ts";
@@ -25,7 +25,6 @@ import {
   smEnable,
   smEnabled,
   smFailed,
-  smRequest,
   smResumed,
 } from "./nonza.ts";
 import { Replay } from "./replay.ts";
@@ -41,6 +40,8 @@ const SOCKET_BYTES = 64 * 1024;
 // An active client that lets so much of the queue fill is not reading: its link goes before the session must.
 const SLOW_SHARE = 0.75;
 const CAUTIOUS_AFTER_RESUMES = 3;
+// A client's `<r/>` waits for the core's own acknowledgement, but no longer: an answer must not be withheld (§4).
+const CORE_ANSWER_MS = 1000;
 
 /** What the client's `<enable/>` asked for, until the core has answered ours. */
 interface Enabling {
@@ -63,7 +64,7 @@ interface Promised {
  * What the client is told to be handled follows the core's own acknowledgements; what the core is told follows the
  * client's. So whichever process dies, the other end of that leg still holds what nobody has confirmed.
  */
-export class StreamManagementPart implements Part, Attentive {
+export class StreamManagementPart implements Part {
   readonly #feature: StreamManagement;
   readonly #session: Session;
   #enabling: Enabling | null = null;
@@ -75,13 +76,12 @@ export class StreamManagementPart implements Part, Attentive {
   #id: string | null = null;
   #replay: Replay | null = null;
   #promised: Promised | null = null;
-  // `<r/>` of the client that wait for the core's answer to ours.
+  // `<r/>` of the client that wait for the core's answer to ours, and since when the oldest does.
   #clientRequests = 0;
-  // Stanzas since our last `<r/>` to the client, when it was sent (0: answered), and whether `attend` was asked for.
-  #unrequested = 0;
-  #requestedAt = 0;
-  #lastRequestAt = 0;
-  #attended = false;
+  #clientRequestedAt = 0;
+  readonly #asking: Asking;
+  // The newest link that this session had: an older one's attempt to resume comes too late.
+  #newestLink: number;
   // Resumes in a row after which the client's h had not moved.
   #stalledResumes = 0;
   #handledAtResume = 0;
@@ -90,10 +90,22 @@ export class StreamManagementPart implements Part, Attentive {
     this.#feature = feature;
     this.#session = session;
     this.#xmlns = xmlns;
+    this.#newestLink = session.link?.id ?? 0;
+    this.#asking = new Asking(session, () => this.#attend());
   }
 
   get session(): Session {
     return this.#session;
+  }
+
+  /** Whether a newer link than this one has had the session. */
+  hadNewer(link: Link): boolean {
+    return this.#newestLink > link.id;
+  }
+
+  /** Whether the client has acknowledged more than `h` before: what lies between is gone. */
+  isBehind(h: number): boolean {
+    return this.#queue!.isBehind(h);
   }
 
   // ---- from the client
@@ -146,7 +158,7 @@ export class StreamManagementPart implements Part, Attentive {
   #queueLimits(): QueueLimits {
     const { max_queue_bytes: maxBytes, max_queue_stanzas: most } = this.#feature.options;
     const { maxUnacked, pastMaxUnacked } = this.#session.core.traits;
-    const exceed = this.#session.link !== null && (this.#coreSide === null || pastMaxUnacked === "forgets");
+    const exceed = this.#coreSide === null || (this.#session.link !== null && pastMaxUnacked === "forgets");
     return { maxBytes, maxStanzas: exceed ? most : Math.min(most, maxUnacked) };
   }
 
@@ -159,7 +171,7 @@ export class StreamManagementPart implements Part, Attentive {
       this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
     } else {
       // The core's own acknowledgement is the answer: ask for it behind the stanzas that it is about.
-      this.#clientRequests++;
+      if (this.#clientRequests++ === 0) this.#clientRequestedAt = this.#session.host.clock.now();
       this.#coreSide.request();
     }
   }
@@ -170,14 +182,14 @@ export class StreamManagementPart implements Part, Attentive {
     const h = quick >= 0 ? quick : readH(frame);
     if (h === null) return this.#fail(frame, "bad-request");
     if (!this.#clientHandled(h)) return;
-    this.#requestedAt = 0;
+    this.#asking.answered();
     this.#replay?.acknowledged(this.#session.host.clock.now());
     if (this.#session.phase === "resuming") this.#pump();
-    else if (this.#unrequested > 0) this.#askSoon();
   }
 
   #clientHandled(h: number): boolean {
     const queue = this.#queue!;
+    // An older h than the last one is no news (XEP-0198 §4 keeps the highest); the edge does not go back.
     if (queue.ack(h) !== "ack-too-high") return true;
     ackTooHigh.inc();
     const link = this.#session.link;
@@ -214,7 +226,7 @@ export class StreamManagementPart implements Part, Attentive {
     for (let i = 0; i < requests; i++) {
       if (this.#coreSide === null) this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
       else {
-        this.#clientRequests++;
+        if (this.#clientRequests++ === 0) this.#clientRequestedAt = this.#session.host.clock.now();
         this.#coreSide.request();
       }
     }
@@ -236,6 +248,7 @@ export class StreamManagementPart implements Part, Attentive {
     if (this.#promised !== null && coreSide.settled) this.#confirmResume(this.#promised);
     if (this.#clientRequests > 0 && this.#session.link !== null) {
       this.#clientRequests--;
+      this.#clientRequestedAt = this.#session.host.clock.now();
       this.#toClient(smAnswer(this.#xmlns, coreSide.handledOfClient));
     }
   }
@@ -252,13 +265,13 @@ export class StreamManagementPart implements Part, Attentive {
       overtakesReplay(frame, queue, this.#session)
     ) {
       if (!queue.insertSent(frame.bytes, frame.start, frame.end, sequence, nowSeconds)) return this.#overflow();
-      this.#unrequested++;
+      this.#asking.sent(1);
       return "pass";
     }
     if (!queue.append(frame.bytes, frame.start, frame.end, sequence, nowSeconds)) return this.#overflow();
     if (!direct) return "taken";
     queue.markAllSent();
-    this.#unrequested++;
+    this.#asking.sent(1);
     return "pass";
   }
 
@@ -277,15 +290,7 @@ export class StreamManagementPart implements Part, Attentive {
   // ---- flushes and time
 
   beforeLinkFlush(): void {
-    const queue = this.#queue;
-    if (queue === null || this.#unrequested === 0 || this.#session.phase === "resuming") return;
-    const { options } = this.#feature;
-    const now = this.#session.host.clock.now();
-    const due =
-      this.#unrequested >= options.request_after_stanzas ||
-      (this.#requestedAt === 0 && now - this.#lastRequestAt >= options.request_after);
-    if (due) this.#request(now);
-    else this.#askSoon();
+    if (this.#session.phase !== "resuming") this.#asking.ride(this.#feature.options, this.#xmlns);
   }
 
   beforeCoreFlush(): void {
@@ -296,51 +301,39 @@ export class StreamManagementPart implements Part, Attentive {
     return this.#queue!.coreHandled(this.#coreSide!.received);
   }
 
-  #request(now: number): void {
-    const link = this.#session.link;
-    if (link === null) return;
-    const bytes = smRequest(this.#xmlns);
-    link.write(bytes, 0, bytes.length);
-    this.#unrequested = 0;
-    this.#lastRequestAt = now;
-    if (this.#requestedAt === 0) this.#requestedAt = now;
-  }
-
-  #askSoon(): void {
-    if (this.#attended) return;
-    this.#attended = true;
-    this.#session.host.janitor.soon(this);
-  }
-
-  attend(): void {
-    this.#attended = false;
-    if (this.#session.link !== null) this.#session.flushLink();
+  #attend(): void {
+    if (this.#session.phase === "resuming") this.#pump();
+    this.#session.flushLink();
   }
 
   tick(now: number): void {
     const queue = this.#queue;
     if (queue === null) return;
-    const { link, phase } = this.#session;
+    const { link, phase, resumable } = this.#session;
+    const { options } = this.#feature;
     if (this.#coreSide !== null) {
       this.#coreSide.answer(this.#owedToCore, true);
+      if (this.#promised !== null) this.#coreSide.request();
       this.#session.core.flush();
     }
     if (link === null || phase === "draining") return;
-    const silent =
-      this.#requestedAt > 0 &&
-      now - Math.max(this.#requestedAt, link.heardAt) > this.#feature.options.ack_timeout * 1000;
-    if (silent) this.#session.on(this.#session.resumable ? "lost" : "gone", "link-silent");
-    else if (phase !== "resuming" && queue.byteLength > this.#feature.options.max_queue_bytes * SLOW_SHARE) {
-      this.#session.on(this.#session.resumable ? "lost" : "gone", "slow-client");
-    } else this.#probeIdle(now, link);
+    if (this.#asking.isOverdue(now, link.heardAt, options.ack_timeout)) {
+      return this.#session.on(resumable ? "lost" : "gone", "link-silent");
+    }
+    if (phase !== "resuming" && queue.byteLength > options.max_queue_bytes * SLOW_SHARE) {
+      return this.#session.on(resumable ? "lost" : "gone", "slow-client");
+    }
+    const { probe_after: after } = options;
+    // A dead link of an idle client is found by a question too; the answer is watched like any other.
+    if (after > 0 && !this.#asking.open && now - link.heardAt >= after * 1000) this.#asking.ask(now, this.#xmlns);
+    if (this.#clientRequests > 0 && now - this.#clientRequestedAt >= CORE_ANSWER_MS) this.#answerClient();
+    link.flush();
   }
 
-  // A dead link of an idle client is found by a question too; the answer is watched like any other.
-  #probeIdle(now: number, link: Link): void {
-    const { probe_after: after } = this.#feature.options;
-    if (after === 0 || this.#requestedAt > 0 || now - link.heardAt < after * 1000) return;
-    this.#request(now);
-    link.flush();
+  // The core takes its time: the client hears what is known so far, and that somebody is there.
+  #answerClient(): void {
+    for (; this.#clientRequests > 0; this.#clientRequests--)
+      this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
   }
 
   linkDrained(): void {
@@ -348,11 +341,13 @@ export class StreamManagementPart implements Part, Attentive {
     if (queue === null || queue.unsent === 0) return;
     if (this.#session.phase === "resuming") return this.#pump();
     const link = this.#session.link;
-    if (link === null) return;
-    const before = queue.unsent;
-    queue.sendSlice(SOCKET_BYTES, (bytes, start, end) => link.write(bytes, start, end));
-    this.#unrequested += before - queue.unsent;
-    this.#session.flushLink();
+    // Until the socket is full again, or nobody would say when it is empty.
+    while (link !== null && link === this.#session.link && queue.unsent > 0 && link.pendingBytes < SOCKET_BYTES) {
+      const before = queue.unsent;
+      queue.sendSlice(SOCKET_BYTES, (bytes, start, end) => link.write(bytes, start, end));
+      this.#asking.sent(before - queue.unsent);
+      this.#session.flushLink();
+    }
   }
 
   // ---- resume
@@ -366,18 +361,18 @@ export class StreamManagementPart implements Part, Attentive {
     this.#promised = null;
     this.#replay = null;
     this.#clientRequests = 0;
+    this.#newestLink = link.id;
     this.#session.relink(link);
     if (!this.#clientHandled(h)) return;
     this.#stalledResumes = h === this.#handledAtResume && queue.length > 0 ? this.#stalledResumes + 1 : 0;
     this.#handledAtResume = h;
     queue.rewind();
-    this.#requestedAt = 0;
-    this.#unrequested = 0;
+    this.#asking.reset();
     const promised = { link, xmlns };
     const coreSide = this.#coreSide;
     if (coreSide === null || coreSide.settled) return this.#confirmResume(promised);
     this.#promised = promised;
-    link.pause();
+    this.#session.holdClient(true);
     coreSide.request();
     this.#session.core.flush();
   }
@@ -390,7 +385,7 @@ export class StreamManagementPart implements Part, Attentive {
     this.#toClient(smResumed(xmlns, this.#id!, this.#handledOfClient));
     this.#feature.resumed(this.#session, queue.length);
     this.#replay = new Replay(queue, link, this.#session.jid.domain, this.#stalledResumes >= CAUTIOUS_AFTER_RESUMES);
-    link.resume();
+    this.#session.holdClient(false);
     this.#pump();
     this.#session.flushLink();
   }
@@ -401,9 +396,11 @@ export class StreamManagementPart implements Part, Attentive {
     if (link === null || this.#replay === null) return;
     const now = host.clock.now();
     if (this.#replay.pump(now, host.clock.wall())) {
-      this.#request(now);
+      this.#asking.ask(now, this.#xmlns);
       link.flush();
     }
+    // An answer that went ahead still fills the socket: nobody says when a little is gone, so look again soon.
+    if (queue.unsent > 0 && !this.#replay.waiting) this.#asking.soon();
     if (queue.unsent > 0) return;
     this.#replay = null;
     this.#session.on("replayed", "resumed");
@@ -416,7 +413,7 @@ export class StreamManagementPart implements Part, Attentive {
     if (to !== "dormant") return;
     this.#replay = null;
     this.#promised = null;
-    this.#requestedAt = 0;
+    this.#asking.reset();
     this.#clientRequests = 0;
     // While the core still listens: what the client sent last is to be confirmed, so that a later h is exact.
     if (this.#coreSide !== null && !this.#coreSide.settled) {

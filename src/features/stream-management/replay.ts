@@ -21,6 +21,8 @@ export class Replay {
   #sliceBytes: number;
   #sentAt = 0;
   #inFlight = 0;
+  // The client's h when the slice under way has arrived: fresh answers that went behind it are not part of it.
+  #until = 0;
 
   /** `cautious`: several resumes have made no progress, so one stanza at a time. `domain` signs the delay notes. */
   constructor(queue: UnackedQueue, link: Link, domain: string, cautious: boolean) {
@@ -44,12 +46,13 @@ export class Replay {
       if (nowSeconds - queuedAt < DELAY_FROM_SECONDS) this.#link.write(bytes, start, end);
       else writeDelayed(this.#link, bytes, start, end, queuedAt, this.#domain);
     });
+    this.#until = this.#queue.sent;
     return true;
   }
 
-  /** The client has acknowledged something: the slice has arrived when nothing that was sent is left open. */
+  /** The client has acknowledged something: perhaps the whole slice. */
   acknowledged(now: number): void {
-    if (!this.waiting || this.#queue.unacked > 0) return;
+    if (!this.waiting || (this.#queue.handled - this.#until) >>> 0 >= 0x8000_0000) return;
     const seconds = Math.max((now - this.#sentAt) / 1000, 0.001);
     const carried = Math.max((this.#inFlight / seconds) * SLICE_SECONDS, FIRST_SLICE_BYTES);
     this.#sliceBytes = Math.min(Math.max(this.#sliceBytes, this.#inFlight) * 2, carried, MAX_SLICE_BYTES);
@@ -68,7 +71,6 @@ function writeDelayed(link: Link, bytes: Buffer, start: number, end: number, que
   if (isIq || marked || insertAt <= start || bytes[end - 2] === 0x2f) return link.write(bytes, start, end);
   const stamp = new Date(queuedAt * 1000).toISOString().replace(".000", "");
   const delay = Buffer.from(`<delay xmlns='${NS.delay}' from='${domain}' stamp='${stamp}'/>`);
-  link.write(bytes, start, insertAt);
-  link.write(delay, 0, delay.length);
-  link.write(bytes, insertAt, end);
+  const whole = Buffer.concat([bytes.subarray(start, insertAt), delay, bytes.subarray(insertAt, end)]);
+  link.write(whole, 0, whole.length);
 }

@@ -386,7 +386,9 @@ export class RawClient {
   /** Ends the transport without a word: RST. */
   drop(): void {
     this.#failure ??= "dropped";
-    this.#tcp.resetAndDestroy();
+    // After a FIN the kernel takes no reset, and Node would leave the handle open.
+    if (this.#tcp.writableEnded) this.#tcp.destroy();
+    else this.#tcp.resetAndDestroy();
   }
 
   /** Stops reading: the server's view of a client that does not keep up. */
