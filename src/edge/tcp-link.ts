@@ -26,6 +26,8 @@ const internalErrors = meter.counter(
   "Sessions ended by a mistake in the edge itself",
 );
 
+/** A keepalive (RFC 6120 §4.6.1). */
+const SPACE = Buffer.from(" ");
 /** How long a peer may take to close its half after we have closed ours. */
 const LINGER_MS = 5000;
 
@@ -132,6 +134,11 @@ export class TcpLink implements Link, Sweepable {
     const copy = !this.#tls || socket.writableLength > 0;
     bytesToClient.value += this.#outbox.flush(socket, copy);
     this.wroteAt = this.#host.clock.now();
+  }
+
+  keepAlive(): void {
+    this.write(SPACE, 0, 1);
+    this.flush();
   }
 
   pause(): void {

@@ -7,13 +7,13 @@ import type { FramingError } from "../xmpp/framing-error.ts";
  * The client's leg, whatever the transport. `edge/` implements it; negotiation and session own it, one after the other.
  *
  * Reading: the link frames what arrives and hands it to `owner`, one call per frame, then `linkChunkEnd` once per chunk
- * (the owner flushes both legs there). Writing: `write` takes bytes that may change after it returns, and joins them
- * into one socket write per `flush`.
+ * (the owner flushes both legs there). Writing: `write` takes what the stream is made of, one piece per call, and `flush`
+ * sends all of it as one socket write.
  */
 export interface Link {
   /** Grows with each accepted connection of this process: of two links the greater one is the newer. */
   readonly id: number;
-  readonly transport: "tcp";
+  readonly transport: "tcp" | "websocket" | "bosh";
   /** The client's true address: from the PROXY header when a trusted balancer sent one. */
   readonly client: Endpoint;
   /** The address that the client reached. */
@@ -39,9 +39,15 @@ export interface Link {
    * bytes came behind `<starttls/>`: they must never count as encrypted.
    */
   startTls(proceed: Buffer): boolean;
-  /** Borrows `bytes[start, end)` until it returns. Nothing leaves before `flush`. */
+  /**
+   * One whole piece of the stream per call: the XML declaration, the opening tag, one complete first-level element or the
+   * closing tag. Links that carry messages need them apart (RFC 7395 §3.3). Written as for TCP: what the opening tag
+   * declares is not declared again. Borrows `bytes[start, end)` until the next `flush`, and nothing leaves before it.
+   */
   write(bytes: Buffer, start: number, end: number): void;
   flush(): void;
+  /** Makes routers on the way see traffic, at once and without a word of XMPP. */
+  keepAlive(): void;
   /** Stops reading until `resume`: the core does not keep up. */
   pause(): void;
   resume(): void;

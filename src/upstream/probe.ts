@@ -3,7 +3,7 @@ import type { CoreOwner, CoreStream } from "../session/ports.ts";
 import { childElements, type Element, parseElement } from "../xmpp/element.ts";
 import { type Frame, KIND } from "../xmpp/frame.ts";
 import { NS } from "../xmpp/ns.ts";
-import { openingTag } from "../xmpp/stream-header.ts";
+import { openingTag, XML_DECLARATION } from "../xmpp/stream-header.ts";
 import type { CoreOptions } from "./options.ts";
 import { REMEDIES } from "./quirks.ts";
 
@@ -44,7 +44,7 @@ export function probe(
     );
     const stream = open({
       coreConnected(stream) {
-        const header = Buffer.from(openingTag({ to: domain }));
+        const header = Buffer.concat([XML_DECLARATION, Buffer.from(openingTag({ to: domain }))]);
         stream.write(header, 0, header.length);
         stream.flush();
       },

@@ -50,11 +50,14 @@ export function isRefusal(header: StreamHeader | HeaderRefusal): header is Heade
   return "reason" in header;
 }
 
+/** What stands before an opening tag. */
+export const XML_DECLARATION: Buffer = Buffer.from("<?xml version='1.0'?>");
+
 /** An opening tag of the edge's own: towards a client where no core has answered yet (`from`, `id`), or a core (`to`). */
 export function openingTag(attributes: { from?: string | null; to?: string; id?: string }): string {
   const optional = (["from", "to", "id"] as const)
     .map((name) => [name, attributes[name] ?? null] as const)
     .map(([name, value]) => (value === null ? "" : ` ${name}='${escapeText(value)}'`))
     .join("");
-  return `<?xml version='1.0'?><stream:stream xmlns='${NS.client}' xmlns:stream='${NS.streams}' version='1.0' xml:lang='en'${optional}>`;
+  return `<stream:stream xmlns='${NS.client}' xmlns:stream='${NS.streams}' version='1.0' xml:lang='en'${optional}>`;
 }
