@@ -31,6 +31,7 @@ export class Wire {
   static async start(t: TestContext, options: WireOptions = {}): Promise<Wire> {
     const { config, coreConfig, coreKind = "other", domains, turned = false, ...script } = options;
     const core = await FakeCore.listen(script);
+    t.after(() => core.close());
     const clock = new TurnedClock();
     const edgeOptions: EdgeOptions = { core: { domain: core.domain, port: core.port, kind: coreKind } };
     if (config !== undefined) edgeOptions.config = config;
