@@ -27,7 +27,8 @@ export function setUpTls(
 ): TlsSetup {
   const keep = before !== null && sameTickets(before.options, options);
   const tickets = keep ? before.tickets : newTickets(options, host.clock);
-  const contexts = new TlsContexts({ minVersion: options.min_version, ciphers: options.ciphers }, tickets);
+  const { min_version: minVersion, ciphers, groups } = options;
+  const contexts = new TlsContexts({ minVersion, ciphers, groups }, tickets);
   try {
     const store = new CertificateStore({
       domains: domains
