@@ -28,9 +28,10 @@ if (values.help || !me || !peer) {
 
 const { local: username, domain } = jid(me);
 const service = `xmpp://${values.host}:${values.port}`;
-const xmpp = client({ service, domain, username, password: values.password });
+const xmpp = client({ service, domain, credentials });
 xmpp.timeout = 20_000; // two seconds are little for a machine that has just begun
 const waiting = [];
+let ready = false;
 let cut = false;
 let leaving = false;
 
@@ -39,20 +40,30 @@ xmpp.on("stanza", (stanza) => {
   if (body) console.log(`${stanza.attrs.from.split("/")[0]}: ${body}`);
 });
 xmpp.on("online", async (address) => {
-  console.log(`You are ${address}.${cut ? " (a new session)" : " Write to your peer; /cut tears the connection."}`);
+  await acknowledging();
   await xmpp.send(xml("presence"));
+  console.log(`You are ${address}.${cut ? " (a new session)" : " Write to your peer; /cut tears the connection."}`);
   sendWaiting();
 });
-xmpp.on("disconnect", () => cut && !leaving && console.log("The connection is gone; back in a moment …"));
 xmpp.streamManagement.on("resumed", () => {
   console.log("Back: the session was resumed.");
   setImmediate(sendWaiting); // the library is about to say that it is online
+});
+xmpp.on("disconnect", () => {
+  ready = false;
+  if (cut && !leaving) console.log("The connection is gone; back in a moment …");
 });
 xmpp.on("error", (error) => {
   if (cut) return; // it tries again by itself
   console.error(hint(error));
   process.exit(1);
 });
+
+// Inside TLS, and xmpp.js would compute two seconds for SCRAM.
+function credentials(authenticate, mechanisms) {
+  const mechanism = mechanisms.includes("PLAIN") ? "PLAIN" : mechanisms[0];
+  return authenticate({ username, password: values.password }, mechanism);
+}
 
 function hint(error) {
   if (/certificate|issuer|self.signed/i.test(error.message)) {
@@ -67,12 +78,20 @@ createInterface({ input: process.stdin })
     if (line === "/quit") quit();
     else if (line === "/cut") tear();
     else if (line !== "") waiting.push(line);
-    sendWaiting();
+    if (ready) sendWaiting();
   })
   .once("close", quit);
 
+// xmpp.js miscounts what arrives together with <enabled/> (XEP-0198): before our first presence nothing does.
+function acknowledging() {
+  return new Promise((done) => {
+    xmpp.on("nonza", (element) => element.is("enabled") && setImmediate(done));
+    setTimeout(done, 2000); // a server without it
+  });
+}
+
 function sendWaiting() {
-  if (xmpp.status !== "online") return;
+  ready = true;
   for (const line of waiting.splice(0)) {
     xmpp.send(xml("message", { to: peer, type: "chat" }, xml("body", {}, line))).catch(() => waiting.push(line));
   }
