@@ -8,16 +8,18 @@ import type { Log } from "../base/log.ts";
 import { meter } from "../base/meter.ts";
 import { Outbox } from "../base/outbox.ts";
 import type { Endpoint, Link, LinkOwner } from "../session/ports.ts";
+import type { TlsKind } from "../tls/contexts.ts";
 import { KIND } from "../xmpp/frame.ts";
 import { type FramerLimits, StanzaFramer } from "../xmpp/framer.ts";
 import { FramingError } from "../xmpp/framing-error.ts";
+import { selfContained } from "../xmpp/self-contained.ts";
 
 const bytes = meter.counter("breakwater_link_bytes_total", "Bytes on clients' links after decryption, by direction", [
   "direction",
 ]);
 const bytesFromClient = bytes.cell("from_client");
 const bytesToClient = bytes.cell("to_client");
-const handshakes = meter.counter("breakwater_tls_handshakes_total", "TLS handshakes with clients, by result", [
+export const handshakes = meter.counter("breakwater_tls_handshakes_total", "TLS handshakes with clients, by result", [
   "result",
   "version",
 ]);
@@ -37,7 +39,14 @@ export interface LinkHost {
   readonly janitor: Janitor;
   readonly log: Log;
   /** The shared options object for TLS sockets of this kind; asked anew for each handshake. */
-  tlsOptions(kind: "starttls" | "tls"): TLSSocketOptions;
+  tlsOptions(kind: TlsKind): TLSSocketOptions;
+}
+
+let lastLinkId = 0;
+
+/** Grows with each link of this process, whatever its transport. */
+export function nextLinkId(): number {
+  return ++lastLinkId;
 }
 
 export interface LinkInit {
@@ -74,13 +83,13 @@ export class TcpLink implements Link, Sweepable {
   #closed = false;
   #onClosed: (() => void) | null;
 
-  /** `onClosed` runs once, when the socket is gone. */
+  /** `onClosed` runs once, when the socket is gone. A `plaintext` socket may be one that has shaken hands already. */
   constructor(socket: Socket, init: LinkInit, host: LinkHost, onClosed: () => void) {
     this.id = init.id;
     this.client = init.client;
     this.server = init.server;
     this.secure = init.kind !== "starttls";
-    this.#tls = false;
+    this.#tls = this.#shaken = socket instanceof TLSSocket;
     this.#host = host;
     this.#framer = new StanzaFramer(init.limits);
     this.heardAt = this.wroteAt = host.clock.now();
@@ -234,6 +243,7 @@ export class TcpLink implements Link, Sweepable {
       if (frame === null) break;
       if (frame === "end") this.owner.linkStreamEnd(this);
       else if (frame.kind === KIND.streamHeader) this.owner.linkHeader(this, frame);
+      else if (frame.usesStreamPrefix) this.owner.linkFrame(this, selfContained(frame, this.#framer.header!));
       else this.owner.linkFrame(this, frame);
     }
     this.owner?.linkChunkEnd(this);

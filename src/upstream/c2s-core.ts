@@ -7,9 +7,10 @@ import type { Log } from "../base/log.ts";
 import { meter } from "../base/meter.ts";
 import { Outbox } from "../base/outbox.ts";
 import type { CoreOwner, CoreStream, CoreTraits } from "../session/ports.ts";
-import { KIND } from "../xmpp/frame.ts";
+import { isStanza, KIND } from "../xmpp/frame.ts";
 import { type FramerLimits, StanzaFramer } from "../xmpp/framer.ts";
 import { FramingError } from "../xmpp/framing-error.ts";
+import { selfContained } from "../xmpp/self-contained.ts";
 import { STREAM_END } from "../xmpp/stream-error.ts";
 import type { Dialer } from "./dial.ts";
 
@@ -176,7 +177,9 @@ export class C2sCore implements CoreStream, Sweepable {
         this.#socket.destroySoon();
       } else if (owner === null) {
       } else if (frame.kind === KIND.streamHeader) owner.coreHeader(this, frame);
-      else owner.coreFrame(this, frame);
+      else if (frame.usesStreamPrefix && isStanza(frame)) {
+        owner.coreFrame(this, selfContained(frame, this.#framer.header!)); // it may be sent on another link, later
+      } else owner.coreFrame(this, frame);
     }
     this.owner?.coreChunkEnd(this);
   }
