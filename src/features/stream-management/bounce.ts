@@ -7,7 +7,8 @@ import type { UnackedQueue } from "../../xmpp/unacked-queue.ts";
 
 /**
  * Tells the senders of what a client never acknowledged that it did not arrive (XEP-0198 §4, RFC 6121 §8.5.3): only
- * where the core has no XEP-0198 and so believes that everything was delivered. Presence and errors need no answer.
+ * where the core has no XEP-0198 and so believes that everything was delivered. Presence, errors and what the account
+ * sends to itself need no answer.
  */
 export function bounceUnacked(queue: UnackedQueue, session: Session): void {
   queue.forEach((bytes, start, end) => {
@@ -17,7 +18,8 @@ export function bounceUnacked(queue: UnackedQueue, session: Session): void {
     const from = peek.attr(frame, "from");
     const answerable =
       name === "message" ? type === "normal" || type === "chat" : name === "iq" && (type === "get" || type === "set");
-    if (!answerable || from === null) return;
+    // The account itself sends copies and archived messages, which nobody waits for.
+    if (!answerable || from === null || from === session.bareJid) return;
     const id = peek.attr(frame, "id");
     const idText = id === null ? "" : ` id='${escapeText(id)}'`;
     const error = `<error type='wait'><recipient-unavailable xmlns='${NS.stanzaErrors}'/></error>`;
