@@ -5,6 +5,7 @@ import { meter } from "./base/meter.ts";
 import type { Address } from "./base/option-types.ts";
 import type { Config } from "./config/schema.ts";
 import { Admission } from "./edge/admission.ts";
+import { HttpPort } from "./edge/http/http-port.ts";
 import { Listener } from "./edge/listener.ts";
 import { featureList } from "./features/index.ts";
 import { Keepalive } from "./features/keepalive/index.ts";
@@ -69,6 +70,7 @@ class Edge implements Breakwater {
   readonly #streamManagement: StreamManagement;
   readonly #keepalive: Keepalive;
   readonly #admission: Admission;
+  readonly #http: HttpPort;
   readonly #host: Host;
   #config: Config;
   #tls: TlsSetup | null = null;
@@ -87,6 +89,7 @@ class Edge implements Breakwater {
     this.#streamManagement = new StreamManagement(config.stream_management);
     this.#keepalive = new Keepalive(config.keepalive);
     this.#admission = new Admission(admissionLimits(config));
+    this.#http = new HttpPort({ clock, janitor: this.#janitor, log, options: () => this.#config.http });
     this.#host = {
       clock,
       janitor: this.#janitor,
@@ -121,8 +124,10 @@ class Edge implements Breakwater {
         janitor: this.#janitor,
         log: this.#log,
         admission: this.#admission,
+        http: this.#http,
         tlsOptions: (kind) => this.#tls!.contexts.serverOptions(kind),
         limits: () => this.#host.limits.beforeLogin,
+        openTimeoutMs: () => this.#host.deadlines.open_timeout * 1000,
         keepaliveSeconds: () => this.#keepalive.options.tcp_keepalive,
         welcome: (link) => new Negotiation(link, this.#host),
       });
@@ -153,6 +158,7 @@ class Edge implements Breakwater {
     if (this.#stopping) return;
     this.#stopping = true;
     for (const listener of this.#listeners) listener.close();
+    this.#http.stop();
     for (const negotiation of this.#host.negotiations) negotiation.shutdown();
     for (const session of this.#host.sessions) session.on("ending", "shutdown");
     await this.#goodbye();

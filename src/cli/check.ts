@@ -42,8 +42,12 @@ function domainRows({ domains }: Config): [string, string][] {
 }
 
 function listenerRows({ listeners }: Config): [string, string][] {
-  return listeners.map(({ kind, listen, proxy_protocol }) => {
-    const behind = proxy_protocol ? `, PROXY header from ${proxy_protocol.trusted.join(", ")}` : "";
+  return listeners.map(({ kind, listen, proxy_protocol, forwarded }) => {
+    const behind = proxy_protocol
+      ? `, PROXY header from ${proxy_protocol.trusted.join(", ")}`
+      : forwarded
+        ? `, ${forwarded.header} from ${forwarded.trusted.join(", ")}`
+        : "";
     return ["listener", `${kind} on ${addressText(listen)}${behind}`];
   });
 }

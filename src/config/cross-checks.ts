@@ -22,6 +22,7 @@ export function crossCheck(draft: Draft, tell: Tell): void {
   domainsHaveCores(domains, cores, tell);
   domainsHaveCertificates(domains, listeners, tell);
   placesAreFree(listeners, draft.ops, tell);
+  balancersFit(listeners, tell);
   for (const [i, { tls, connect }] of cores.entries()) {
     if (tls && connect && connect.transport !== "tls")
       tell(["cores", i, "tls"], `has no use: \`connect\` says ${connect.transport}, not tls://`);
@@ -68,11 +69,21 @@ function domainsHaveCertificates(
   listeners: NonNullable<Draft["listeners"]>,
   tell: Tell,
 ): void {
-  const encrypted = listeners.findIndex(({ kind }) => kind !== undefined && kind !== "plaintext");
+  const encrypted = listeners.findIndex(({ kind }) => kind !== undefined && kind !== "plaintext" && kind !== "http");
   if (encrypted < 0) return;
   const why = `as listeners[${encrypted}] is ${listeners[encrypted]?.kind}`;
   for (const [i, { certificates }] of domains.entries()) {
     if (certificates?.length === 0) tell(["domains", i], `needs \`certificate\` and \`key\`, ${why}`);
+  }
+}
+
+function balancersFit(listeners: NonNullable<Draft["listeners"]>, tell: Tell): void {
+  for (const [i, { kind, forwarded, proxy_protocol }] of listeners.entries()) {
+    if (forwarded === undefined || kind === undefined) continue;
+    if (kind !== "http" && kind !== "https")
+      tell(["listeners", i, "forwarded"], `has no use: ${kind} is not for HTTP balancers; they reach http or https`);
+    else if (proxy_protocol)
+      tell(["listeners", i, "forwarded"], "stands beside `proxy_protocol`: write the one or the other");
   }
 }
 

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { logOptions } from "../base/options.ts";
-import { limitsOptions, listenersOptions } from "../edge/options.ts";
+import { httpOptions, limitsOptions, listenersOptions } from "../edge/options.ts";
 import { keepaliveOptions } from "../features/keepalive/options.ts";
 import { streamManagementOptions } from "../features/stream-management/options.ts";
 import { opsOptions } from "../ops/options.ts";
@@ -19,6 +19,7 @@ export const SECTIONS = {
   session: sessionOptions,
   stream_management: streamManagementOptions,
   keepalive: keepaliveOptions,
+  http: httpOptions,
   ops: opsOptions,
   log: logOptions,
 } as const;

@@ -19,10 +19,10 @@ export function findWarnings(config: Config, source: ConfigSource, tell: Tell): 
       );
   }
   for (const [i, { kind, listen }] of config.listeners.entries()) {
-    if (kind === "plaintext" && !isLoopback(listen.host))
+    if ((kind === "plaintext" || kind === "http") && !isLoopback(listen.host))
       tell(
         ["listeners", i, "kind"],
-        "plaintext beyond this machine: only a balancer that ends TLS should reach this port",
+        `${kind} beyond this machine: only a balancer that ends TLS should reach this port`,
       );
   }
   if (!isLoopback(config.ops.listen.host))

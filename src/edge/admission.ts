@@ -28,11 +28,14 @@ export class Admission {
     return this.#open;
   }
 
-  /** True: the caller calls `leave` once, with the same address, when the connection is gone. */
-  admit(address: string): boolean {
+  /**
+   * True: the caller calls `leave` once, with the same address, when the connection is gone. Null: a balancer's
+   * connection, of which nobody knows yet whose it is; it counts, but for no client.
+   */
+  admit(address: string | null): boolean {
     const { maxConnections, maxConnectionsPerIp } = this.limits;
-    const key = keyOf(address);
-    const mine = this.#perClient.get(key) ?? 0;
+    const key = address === null ? null : keyOf(address);
+    const mine = key === null ? 0 : (this.#perClient.get(key) ?? 0);
     if (this.#open >= maxConnections) {
       refused.inc("max_connections");
       return false;
@@ -42,14 +45,15 @@ export class Admission {
       return false;
     }
     this.#open++;
-    this.#perClient.set(key, mine + 1);
+    if (key !== null) this.#perClient.set(key, mine + 1);
     return true;
   }
 
-  leave(address: string): void {
+  leave(address: string | null): void {
+    this.#open--;
+    if (address === null) return;
     const key = keyOf(address);
     const mine = this.#perClient.get(key) ?? 0;
-    this.#open--;
     if (mine <= 1) this.#perClient.delete(key);
     else this.#perClient.set(key, mine - 1);
   }

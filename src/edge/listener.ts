@@ -1,13 +1,17 @@
 import { createServer, type Server, type Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { BreakwaterError } from "../base/errors.ts";
 import { meter } from "../base/meter.ts";
 import type { Address } from "../base/option-types.ts";
 import type { Endpoint, Link, LinkOwner } from "../session/ports.ts";
 import type { FramerLimits } from "../xmpp/framer.ts";
 import type { Admission } from "./admission.ts";
+import type { ForwardedBy } from "./http/forwarded.ts";
+import type { HttpPort } from "./http/http-port.ts";
 import type { ListenerOptions } from "./options.ts";
 import { ProxyHeaderReader } from "./proxy-protocol.ts";
-import { type LinkHost, TcpLink } from "./tcp-link.ts";
+import { type LinkHost, type LinkInit, nextLinkId, TcpLink } from "./tcp-link.ts";
+import { openDoor } from "./tls-door.ts";
 import { TrustedNetworks } from "./trusted-networks.ts";
 
 const accepted = meter.counter("breakwater_connections_total", "Connections accepted, by kind of listener", ["kind"]);
@@ -22,15 +26,17 @@ const PROXY_HEADER_MS = 5000;
 
 export interface ListenerHost extends LinkHost {
   readonly admission: Admission;
+  /** Where sockets go that speak HTTP. */
+  readonly http: HttpPort;
   /** For clients that have not logged in. */
   limits(): FramerLimits;
+  /** How long a client may take to say what it is. */
+  openTimeoutMs(): number;
   /** After how many silent seconds the kernel probes a connection; 0: never. */
   keepaliveSeconds(): number;
   /** A client has come: who owns its link? */
   welcome(link: Link): LinkOwner;
 }
-
-let lastLinkId = 0;
 
 /** One port that clients connect to. */
 export class Listener {
@@ -38,12 +44,15 @@ export class Listener {
   readonly #host: ListenerHost;
   readonly #server: Server;
   readonly #trusted: TrustedNetworks | null;
+  readonly #forwarded: ForwardedBy | null;
   readonly #sockets = new Set<Socket>();
 
   constructor(options: ListenerOptions, host: ListenerHost) {
     this.#options = options;
     this.#host = host;
-    this.#trusted = options.proxy_protocol ? new TrustedNetworks(options.proxy_protocol.trusted) : null;
+    const { proxy_protocol: proxy, forwarded } = options;
+    this.#forwarded = forwarded ? { header: forwarded.header, trusted: new TrustedNetworks(forwarded.trusted) } : null;
+    this.#trusted = proxy ? new TrustedNetworks(proxy.trusted) : (this.#forwarded?.trusted ?? null);
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
   }
 
@@ -88,6 +97,7 @@ export class Listener {
       this.#host.log.warn("connection from outside the trusted balancers closed", { client: client.address });
       return void socket.destroy();
     }
+    if (this.#forwarded !== null) return this.#admit(socket, client, server);
     this.#readProxyHeader(socket, client, server);
   }
 
@@ -129,13 +139,33 @@ export class Listener {
   }
 
   #admit(socket: Socket, client: Endpoint, server: Endpoint): void {
-    const { admission } = this.#host;
-    if (!admission.admit(client.address)) return void socket.destroy();
-    const keepalive = this.#host.keepaliveSeconds();
+    const { admission, keepaliveSeconds } = this.#host;
+    // A connection of a balancer carries many clients: HttpPort knows whose, and asks again for those that stay.
+    const address = this.#forwarded === null ? client.address : null;
+    if (!admission.admit(address)) return void socket.destroy();
+    const keepalive = keepaliveSeconds();
     if (keepalive > 0) socket.setKeepAlive(true, keepalive * 1000);
-    const init = { id: ++lastLinkId, kind: this.#options.kind, client, server, limits: this.#host.limits() };
-    const link = new TcpLink(socket, init, this.#host, () => admission.leave(client.address));
+    const leave = (): void => admission.leave(address);
+    const { kind } = this.#options;
+    if (kind === "starttls" || kind === "tls" || kind === "plaintext") {
+      return this.#welcome(socket, kind, client, server, leave);
+    }
+    socket.once("close", leave);
+    if (kind === "http") return this.#browse(socket, client, server);
+    openDoor(socket, kind, this.#host, this.#host.openTimeoutMs(), {
+      xmpp: (encrypted) => this.#welcome(encrypted, "plaintext", client, server, ignore),
+      http: (encrypted) => this.#browse(encrypted, client, server),
+    });
+  }
+
+  #welcome(socket: Socket | TLSSocket, kind: LinkInit["kind"], client: Endpoint, server: Endpoint, left: () => void) {
+    const init = { id: nextLinkId(), kind, client, server, limits: this.#host.limits() };
+    const link = new TcpLink(socket, init, this.#host, left);
     link.owner = this.#host.welcome(link);
+  }
+
+  #browse(socket: Socket, client: Endpoint, server: Endpoint): void {
+    this.#host.http.take(socket, { client, server, secure: true, forwarded: this.#forwarded });
   }
 }
 

@@ -3,10 +3,11 @@ import { addressRange, listenAddress } from "../base/option-types.ts";
 import { framerLimits } from "../xmpp/options.ts";
 
 export const listenerOptions = z.strictObject({
-  kind: z.enum(["starttls", "tls", "plaintext"]).meta({
+  kind: z.enum(["starttls", "tls", "plaintext", "https", "http", "all"]).meta({
     description:
       "`starttls`: RFC 6120, usually port 5222. `tls`: TLS from the first byte (XEP-0368), usually 5223 or 443. " +
-      "`plaintext`: behind a balancer that has ended TLS; what comes in counts as encrypted.",
+      "`plaintext`: behind a balancer that has ended TLS; what comes in counts as encrypted. `https`: browsers. " +
+      "`http`: browsers, behind a balancer that has ended TLS. `all`: `tls` and `https` on one port, usually 443.",
     reload: false,
   }),
   listen: listenAddress().meta({
@@ -23,6 +24,24 @@ export const listenerOptions = z.strictObject({
     })
     .optional()
     .meta({ description: "Takes the client's address from the balancer in front (PROXY protocol)." }),
+  forwarded: z
+    .strictObject({
+      header: z.enum(["x-forwarded-for", "forwarded"]).default("x-forwarded-for").meta({
+        description: "The one header that the balancer writes; the other, which clients could set, is not read.",
+        reload: false,
+      }),
+      trusted: z
+        .array(addressRange())
+        .min(1)
+        .meta({
+          description:
+            "The balancers: the header is read from the right, through these only. Connections from anyone else are " +
+            "refused.",
+          reload: false,
+        }),
+    })
+    .optional()
+    .meta({ description: "Takes the client's address from the HTTP header of the balancer in front." }),
   backlog: z.number().int().min(1).max(65_535).default(1024).meta({
     description: "Connections that the kernel holds until they are accepted. The kernel's own limit still counts.",
     unit: "connections",
@@ -63,3 +82,37 @@ export const limitsOptions = z
   .meta({ description: "What clients may cost." });
 
 export type LimitsOptions = z.infer<typeof limitsOptions>;
+
+const seconds = (min: number, max: number, usual: number) => z.number().min(min).max(max).default(usual);
+
+export const httpOptions = z
+  .strictObject({
+    max_header_bytes: z.number().int().min(1024).max(65_536).default(8192).meta({
+      description: "Size of the header of one request.",
+      unit: "bytes",
+      reload: false,
+    }),
+    max_requests: z.number().int().min(1).max(1_000_000).default(1000).meta({
+      description: "Requests on one connection; after the last one it is closed.",
+      reload: false,
+    }),
+    header_timeout: seconds(1, 300, 10).meta({
+      description: "How long a new connection may take for the header of its first request, with the TLS handshake.",
+      unit: "s",
+      reload: true,
+    }),
+    body_timeout: seconds(1, 300, 20).meta({
+      description: "How long a request may take to send its body.",
+      unit: "s",
+      reload: true,
+    }),
+    idle_timeout: seconds(1, 3600, 75).meta({
+      description: "How long a connection may wait between an answer and the next request.",
+      unit: "s",
+      reload: true,
+    }),
+  })
+  .prefault({})
+  .meta({ description: "What browsers' connections may cost, and what they find (listeners `https`, `http`, `all`)." });
+
+export type HttpOptions = z.infer<typeof httpOptions>;

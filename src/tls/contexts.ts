@@ -7,6 +7,17 @@ import type { TicketKeys } from "./tickets.ts";
 
 /** The ALPN name of direct TLS (XEP-0368 §2). */
 export const ALPN_XMPP_CLIENT = "xmpp-client";
+/** The ALPN name of HTTP/1.1 (RFC 7301 §6): WebSocket and BOSH. */
+export const ALPN_HTTP = "http/1.1";
+
+/** What a TLS socket is for: the protocols that it may name in ALPN. */
+export type TlsKind = "starttls" | "tls" | "https" | "all";
+
+const PROTOCOLS = {
+  tls: [ALPN_XMPP_CLIENT],
+  https: [ALPN_HTTP],
+  all: [ALPN_XMPP_CLIENT, ALPN_HTTP],
+} as const;
 
 // No renegotiation: under TLS 1.2 a client could make the edge sign again and again on one connection.
 // No compression (CRIME). Servers choose the cipher, but prefer ChaCha20 for clients that put it first (no AES hardware).
@@ -69,8 +80,7 @@ export class TlsContexts {
   readonly #settings: TlsSettings;
   readonly #tickets: TicketKeys;
   readonly #entries = new Map<string, Entry>();
-  readonly #starttls: TLSSocketOptions;
-  readonly #tls: TLSSocketOptions;
+  readonly #options: Readonly<Record<TlsKind, TLSSocketOptions>>;
   readonly #stopRenewing: () => void;
   #default: Entry | null = null;
 
@@ -82,10 +92,14 @@ export class TlsContexts {
       isServer: true,
       SNICallback: (servername, done) => done(null, this.#named(servername)),
     };
-    this.#starttls = shared;
     // A callback and not ALPNProtocols: Node copies those into a new Buffer for every connection. A client that offers
     // ALPN without our protocol gets the no_application_protocol alert (RFC 7301 §3.2); one without ALPN is welcome.
-    this.#tls = { ...shared, ALPNCallback: chooseProtocol };
+    this.#options = {
+      starttls: shared,
+      tls: { ...shared, ALPNCallback: chooser(PROTOCOLS.tls) },
+      https: { ...shared, ALPNCallback: chooser(PROTOCOLS.https) },
+      all: { ...shared, ALPNCallback: chooser(PROTOCOLS.all) },
+    };
   }
 
   /**
@@ -106,9 +120,9 @@ export class TlsContexts {
   }
 
   /** For `new PacedTlsSocket(socket, …)`. Always the same object per kind. Throws while no domain is set. */
-  serverOptions(kind: "starttls" | "tls"): TLSSocketOptions {
+  serverOptions(kind: TlsKind): TLSSocketOptions {
     if (this.#default === null) throw new BreakwaterError("BW_TLS_CERTIFICATE", "TLS has no certificate to offer");
-    return kind === "tls" ? this.#tls : this.#starttls;
+    return this.#options[kind];
   }
 
   /** No new contexts from now on; sockets that use these go on. */
@@ -124,8 +138,7 @@ export class TlsContexts {
 
   #setDefault(entry: Entry): void {
     this.#default = entry;
-    this.#starttls.secureContext = entry.context;
-    this.#tls.secureContext = entry.context;
+    for (const options of Object.values(this.#options)) options.secureContext = entry.context;
   }
 
   /**
@@ -160,8 +173,8 @@ export class TlsContexts {
   }
 }
 
-function chooseProtocol(offer: { protocols: string[] }): string | undefined {
-  return offer.protocols.includes(ALPN_XMPP_CLIENT) ? ALPN_XMPP_CLIENT : undefined;
+function chooser(ours: readonly string[]) {
+  return (offer: { protocols: string[] }): string | undefined => ours.find((name) => offer.protocols.includes(name));
 }
 
 /** How SNI writes a name: A-labels, lower case. What is no domain name stays as it is and matches nothing. */

@@ -51,7 +51,7 @@ test("check tells all mistakes on standard error and ends with 78, without a sta
   const { code, out, err } = await breakwater("check", "-c", file);
   assert.deepEqual({ code, out }, { code: 78, out: "" });
   assert.deepEqual(err.trimEnd().split("\n"), [
-    `${file}:4:13: listeners[0].kind: expected one of starttls, tls, plaintext, found "plain"`,
+    `${file}:4:13: listeners[0].kind: expected one of starttls, tls, plaintext, https, http, all, found "plain"`,
     `${file}:8:1: lgo: unknown key; did you mean \`log\`?`,
     `2 mistakes in ${file}`,
   ]);

@@ -55,7 +55,7 @@ log: { level: loud }
     "3:18: domains[0].certificate: needs `key` beside it",
     '4:11: domains[1].name: the domain "example.org" is here twice',
     '5:11: domains[1].core: no core is named "mian"; did you mean "main"?',
-    '9:11: listeners[0].kind: expected one of starttls, tls, plaintext, found "startls"',
+    '9:11: listeners[0].kind: expected one of starttls, tls, plaintext, https, http, all, found "startls"',
     '10:13: listeners[0].listen: expected "host:port", "[IPv6 address]:port" or ":port", found 5222',
     '12:5: cores[0].connect: is missing: expected "tcp://host:port", "tls://host:port" or "unix:/path"',
     "13:5: cores[0].conect: unknown key; did you mean `connect`?",

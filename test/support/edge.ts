@@ -27,6 +27,8 @@ export interface EdgeOptions {
   config?: string;
   coreConfig?: string;
   listenerConfig?: string;
+  /** Instead of `listenerConfig`, for the kinds of which it knows. */
+  listenerConfigs?: Partial<Record<(typeof KINDS)[number], string>>;
   /** Default 127.0.0.1. */
   listenHost?: string;
   /** The time of an edge in this process, when the test turns it. */
@@ -41,6 +43,10 @@ export interface TestEdge {
   readonly tls: number;
   /** A listener that is declared to be behind a balancer which ends TLS. */
   readonly plaintext: number;
+  /** For browsers: TLS, behind a balancer, and one port for everything. */
+  readonly https: number;
+  readonly http: number;
+  readonly all: number;
   /** PEM file of the authority behind its certificate. */
   readonly ca: string;
   readonly configFile: string;
@@ -55,13 +61,18 @@ export interface EdgePorts {
   starttls: number;
   tls: number;
   plaintext: number;
+  https: number;
+  http: number;
+  all: number;
   ops: number;
 }
+
+const KINDS = ["starttls", "tls", "plaintext", "https", "http", "all"] as const;
 
 /** The configuration of a test edge, as a file in a directory that vanishes with the process. */
 export function edgeFiles(
   options: EdgeOptions,
-  ports: EdgePorts = { starttls: 0, tls: 0, plaintext: 0, ops: 0 },
+  ports: EdgePorts = { starttls: 0, tls: 0, plaintext: 0, https: 0, http: 0, all: 0, ops: 0 },
 ): { scratch: Scratch; configFile: string; ca: string } {
   const scratch = new Scratch("edge");
   const domains = options.domains ?? [options.core.domain];
@@ -74,7 +85,7 @@ export function edgeFiles(
 domains:
 ${domains.map((name) => `  - { name: "${name}", certificate: edge.crt, key: edge.key, core: main }`).join("\n")}
 listeners:
-${(["starttls", "tls", "plaintext"] as const).map((kind) => `  - kind: ${kind}\n    listen: "${options.listenHost ?? "127.0.0.1"}:${ports[kind]}"\n${options.listenerConfig ?? ""}`).join("\n")}
+${KINDS.map((kind) => `  - kind: ${kind}\n    listen: "${options.listenHost ?? "127.0.0.1"}:${ports[kind]}"\n${listenerLines(options, kind)}`).join("\n")}
 cores:
   - name: main
     kind: ${kind}
@@ -85,6 +96,10 @@ ${options.config ?? ""}
 `;
   writeFileSync(scratch.path("breakwater.yaml"), text);
   return { scratch, configFile: scratch.path("breakwater.yaml"), ca: scratch.path("ca.pem") };
+}
+
+function listenerLines(options: EdgeOptions, kind: (typeof KINDS)[number]): string {
+  return options.listenerConfigs?.[kind] ?? options.listenerConfig ?? "";
 }
 
 /** Starts an edge in this process. BREAKWATER_TEST_LOG=debug shows what it logs. */
@@ -98,14 +113,17 @@ export async function startEdge(options: EdgeOptions): Promise<TestEdge> {
     log: level ? createLog({ level }) : silentLog,
     ...(options.clock === undefined ? {} : { clock: options.clock }),
   });
-  const [starttls, tls, plaintext] = breakwater.listeners.map((address) => address.port) as [number, number, number];
+  const ports = breakwater.listeners.map((address) => address.port);
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${breakwater.ops.port}/metrics`)).text();
   return {
     breakwater,
     host: "127.0.0.1",
-    starttls,
-    tls,
-    plaintext,
+    starttls: ports[0]!,
+    tls: ports[1]!,
+    plaintext: ports[2]!,
+    https: ports[3]!,
+    http: ports[4]!,
+    all: ports[5]!,
     ca,
     configFile,
     dir: scratch.dir,
@@ -135,7 +153,7 @@ export interface SpawnedEdge extends EdgePorts {
 }
 
 export async function spawnEdge(options: EdgeOptions): Promise<SpawnedEdge> {
-  const ports = await freePorts("starttls", "tls", "plaintext", "ops");
+  const ports = await freePorts(...KINDS, "ops");
   const { scratch, configFile, ca } = edgeFiles(options, ports);
   const launcher = join(import.meta.dirname, "../../bin/breakwater");
   const logFile = scratch.path("edge.log");

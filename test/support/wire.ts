@@ -11,6 +11,7 @@ export interface WireOptions extends Partial<FakeCoreScript> {
   /** The core's kind in the edge's configuration. */
   coreKind?: string;
   domains?: readonly string[];
+  listenerConfigs?: NonNullable<EdgeOptions["listenerConfigs"]>;
   /** The test turns the clock. */
   turned?: boolean;
 }
@@ -29,7 +30,7 @@ export class Wire {
   }
 
   static async start(t: TestContext, options: WireOptions = {}): Promise<Wire> {
-    const { config, coreConfig, coreKind = "other", domains, turned = false, ...script } = options;
+    const { config, coreConfig, coreKind = "other", domains, listenerConfigs, turned = false, ...script } = options;
     const core = await FakeCore.listen(script);
     t.after(() => core.close());
     const clock = new TurnedClock();
@@ -37,6 +38,7 @@ export class Wire {
     if (config !== undefined) edgeOptions.config = config;
     if (coreConfig !== undefined) edgeOptions.coreConfig = coreConfig;
     if (domains !== undefined) edgeOptions.domains = domains;
+    if (listenerConfigs !== undefined) edgeOptions.listenerConfigs = listenerConfigs;
     if (turned) edgeOptions.clock = clock;
     const edge = await startEdge(edgeOptions);
     const wire = new Wire(core, edge, clock);

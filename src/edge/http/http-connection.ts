@@ -1,0 +1,88 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Sweepable } from "../../base/janitor.ts";
+import { meter } from "../../base/meter.ts";
+import type { Endpoint } from "../../session/ports.ts";
+import type { ForwardedBy } from "./forwarded.ts";
+import type { HttpHost } from "./http-port.ts";
+
+export const httpRefused = meter.counter(
+  "breakwater_http_refused_total",
+  "Requests and connections of browsers refused, by reason",
+  ["reason"],
+);
+
+/** What the listener knows of a connection. */
+export interface HttpConnectionInit {
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+  /** Encrypted, or declared trusted by its listener. */
+  readonly secure: boolean;
+  /** Which header tells the client's address; null: `client` is the true one. */
+  readonly forwarded: ForwardedBy | null;
+}
+
+/** One socket that speaks HTTP: its deadlines. Janitor-driven; a request in progress has none but for its body. */
+export class HttpConnection implements Sweepable {
+  readonly socket: Socket;
+  readonly init: HttpConnectionInit;
+  readonly #host: HttpHost;
+  #deadlineAt: number;
+  #timeout: "header" | "body" | "idle" = "header";
+  #requests = 0;
+  #bodies = 0;
+
+  constructor(socket: Socket, init: HttpConnectionInit, host: HttpHost) {
+    this.socket = socket;
+    this.init = init;
+    this.#host = host;
+    this.#deadlineAt = host.clock.now() + host.options().header_timeout * 1000;
+    host.janitor.add(this);
+    socket.once("close", () => host.janitor.remove(this));
+  }
+
+  /** No request is being answered. */
+  get idle(): boolean {
+    return this.#requests === 0;
+  }
+
+  began(request: IncomingMessage, response: ServerResponse): void {
+    const { clock, options } = this.#host;
+    this.#requests++;
+    response.once("close", () => {
+      this.#requests--;
+      this.#wait();
+    });
+    if (!hasBody(request)) return this.#wait();
+    this.#bodies++;
+    this.#timeout = "body";
+    this.#deadlineAt = clock.now() + options().body_timeout * 1000;
+    request.once("close", () => {
+      this.#bodies--;
+      this.#wait();
+    });
+  }
+
+  /** The socket is no longer HTTP's. */
+  release(): void {
+    this.#host.janitor.remove(this);
+  }
+
+  sweep(now: number): void {
+    if (now < this.#deadlineAt) return;
+    httpRefused.inc(`${this.#timeout}_timeout`);
+    this.socket.destroy();
+  }
+
+  #wait(): void {
+    if (this.#bodies > 0) return;
+    this.#timeout = "idle";
+    const { clock, options } = this.#host;
+    this.#deadlineAt = this.idle ? clock.now() + options().idle_timeout * 1000 : Number.POSITIVE_INFINITY;
+  }
+}
+
+export function hasBody(request: IncomingMessage): boolean {
+  const { "content-length": length, "transfer-encoding": encoding } = request.headers;
+  return encoding !== undefined || (length !== undefined && Number(length) !== 0);
+}

@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RawHttp } from "../../support/raw-http.ts";
+import { until, Wire } from "../../support/wire.ts";
+
+test("a path that does not exist is answered 404, and the connection goes on", async (t) => {
+  const wire = await Wire.start(t);
+  for (const options of [
+    { port: wire.edge.http },
+    { port: wire.edge.https, ca: wire.edge.ca },
+    { port: wire.edge.https, ca: wire.edge.ca, alpn: ["h2", "http/1.1"] },
+    { port: wire.edge.all, ca: wire.edge.ca, alpn: ["http/1.1"] },
+    { port: wire.edge.all, ca: wire.edge.ca },
+  ]) {
+    const http = await RawHttp.connect(options);
+    assert.equal((await http.request("GET /etc/passwd HTTP/1.1\nHost: localhost")).status, 404);
+    assert.equal((await http.request("GET / HTTP/1.1\nHost: localhost")).status, 404);
+    http.drop();
+  }
+  assert.equal((await wire.edge.metric("breakwater_http_refused_total", { reason: "path" })) >= 10, true);
+});
+
+test("requests that no browser sends are refused and the connection closed", async (t) => {
+  const wire = await Wire.start(t);
+  for (const [request, status] of [
+    ["GET / HTTP/1.1", 400], // no Host
+    ["GET http://localhost/ HTTP/1.1\nHost: localhost", 400],
+    ["GET / HTTP/1.1\nHost: localhost\nHost: other", 400],
+    ["G@T / HTTP/1.1\nHost: localhost", 400],
+    [`GET / HTTP/1.1\nHost: localhost\nX: ${"x".repeat(9000)}`, 431],
+  ] as const) {
+    const http = await RawHttp.connect({ port: wire.edge.http });
+    assert.equal((await http.request(request)).status, status, request.slice(0, 60));
+    http.drop();
+  }
+});
+
+test("slow headers and idle connections end, by the clock", async (t) => {
+  const wire = await Wire.start(t, { turned: true });
+  const slow = await RawHttp.connect({ port: wire.edge.http });
+  slow.write("GET / HTTP/1.1\r\nHo");
+  const idle = await RawHttp.connect({ port: wire.edge.http });
+  await idle.request("GET / HTTP/1.1\nHost: localhost");
+  wire.clock.advance({ seconds: 12 });
+  await slow.closed;
+  assert.equal((await idle.request("GET / HTTP/1.1\nHost: localhost")).status, 404);
+  wire.clock.advance({ seconds: 80 });
+  await idle.closed;
+  const handshaking = await RawHttp.connect({ port: wire.edge.https });
+  wire.clock.advance({ seconds: 12 });
+  await handshaking.closed;
+});
+
+test("on one TLS port ALPN or the first byte tells XMPP from HTTP", async (t) => {
+  const wire = await Wire.start(t);
+  for (const alpn of [["xmpp-client"], []]) {
+    const client = await wire.connect({ port: wire.edge.all, tls: "direct", ca: wire.edge.ca, alpn });
+    await client.open();
+    await client.authenticate({ user: "alice", password: "pw" });
+    client.drop();
+  }
+  await assert.rejects(
+    RawHttp.connect({ port: wire.edge.all, ca: wire.edge.ca, alpn: ["h2"] }),
+    /alert|reset|disconnect/i,
+  );
+});
+
+test("a balancer's connections count, and its clients are known by its header", async (t) => {
+  const listenerConfigs = { http: `    forwarded: { trusted: ["127.0.0.1"] }` };
+  const wire = await Wire.start(t, { listenerConfigs });
+  const http = await RawHttp.connect({ port: wire.edge.http });
+  assert.equal((await http.request("GET / HTTP/1.1\nHost: localhost\nX-Forwarded-For: 203.0.113.9")).status, 404);
+  http.drop();
+  await until(async () => (await wire.edge.metric("breakwater_connections")) === 0, "nobody is inside");
+});
+
+test("from outside the trusted balancers nobody reaches a port that they are in front of", async (t) => {
+  const wire = await Wire.start(t, { listenerConfigs: { http: `    forwarded: { trusted: ["192.0.2.1"] }` } });
+  const http = await RawHttp.connect({ port: wire.edge.http });
+  await http.closed;
+});
+
+test("PROXY headers work in front of HTTP and of TLS that carries it", async (t) => {
+  const proxy = `    proxy_protocol: { trusted: ["127.0.0.1"] }`;
+  const wire = await Wire.start(t, { listenerConfigs: { http: proxy, all: proxy } });
+  const http = await RawHttp.connect({ port: wire.edge.http });
+  http.write("PROXY TCP4 203.0.113.7 198.51.100.1 50003 80\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  await http.expect(/^HTTP\/1\.1 404/);
+  http.drop();
+});
