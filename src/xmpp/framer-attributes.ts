@@ -1,9 +1,9 @@
 import { attributeNameEnd, skipSpace, valueEnd, valueStart } from "./tag-walk.ts";
 
 /** Answers of `check`: the name is new; it comes twice; it is new, and from now on every name must be checked. */
-export const NEW = 0;
+const NEW = 0;
 export const REPEATED = 1;
-export const CHECK_ALL = -1;
+const CHECK_ALL = -1;
 
 /** Comparisons by walking the tag before a Set takes over: a walk for each name would be quadratic. */
 const MAX_WALKS = 4;
@@ -36,7 +36,7 @@ export class TagAttributes {
   }
 }
 
-function isBefore(b: Buffer, tagNameEnd: number, start: number, end: number): boolean {
+export function isBefore(b: Buffer, tagNameEnd: number, start: number, end: number): boolean {
   for (let p = skipSpace(b, tagNameEnd); p < start; ) {
     const nameEnd = attributeNameEnd(b, p);
     if (nameEnd - p === end - start && b.compare(b, p, nameEnd, start, end) === 0) return true;

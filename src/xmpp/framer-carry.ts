@@ -1,5 +1,5 @@
 /** Bytes, and the same bytes as 32-bit words. */
-export class Slab {
+class Slab {
   readonly bytes: Buffer;
   readonly words: Int32Array;
   /** What lies before is taken. */

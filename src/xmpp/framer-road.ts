@@ -1,33 +1,45 @@
-import { attributeBit } from "./framer-attributes.ts";
+import { attributeBit, isBefore } from "./framer-attributes.ts";
 import { usualReference } from "./framer-reference.ts";
-import { tooManyAttributes, tooMuch } from "./framer-refusals.ts";
 import type { FrameScan } from "./framer-scan.ts";
-import { checkAttribute, classify, declare, leave, settle } from "./framer-settle.ts";
-import { skipText, skipValue } from "./framer-skip.ts";
+import { declare, isXmlPrefix, leave, settle } from "./framer-settle.ts";
 import { DECLARES, SCAN, STAGE } from "./framer-stages.ts";
 import * as tables from "./framer-tables.ts";
 import { skipUtf8 } from "./utf8.ts";
 
+// Constants of this module: the compiler knows them, and looks up imported ones each time.
 const { NAME, NAME_START, SPACE, TEXT, VALUE } = tables;
-const { afterLt, inName, inText, inTag, inAttribute, inValue, afterToken, inEndName } = STAGE;
-const DECLARES_NOTHING = DECLARES.nothing;
+const AFTER_LT = STAGE.afterLt;
+const IN_TEXT = STAGE.inText;
+/** The lengths of the two reserved namespace names: only those must be compared. */
+const XML_LENGTH = 36;
+const XMLNS_LENGTH = 29;
+/** A tag with more attributes is none of the usual ones; comparing each name with each must stay cheap. */
+const FEW = 12;
+/** Four bytes are looked at together, the first in the lowest bits; elsewhere byte by byte. */
+const FOUR_AT_ONCE = new Uint8Array(Int32Array.of(1).buffer)[0] === 1;
 
 /**
  * The usual road through a frame, from behind a `<`: tag after tag in one go, as long as they look like nearly all
- * traffic. What is unusual, wrong, or cut off by the end of the chunk is handed over to `readOn` at the byte where it
- * begins, which takes every byte that comes here, only slower. So this adds speed and no rules.
+ * traffic. What is unusual, wrong, or cut off by the end of the chunk is handed over to `readOn`: a tag from its start,
+ * text at the byte in question. That takes every byte that comes here, only slower, so this adds speed and no rules; and
+ * as a tag is tried here once, when its first bytes come, nothing is read more than twice.
  *
- * Written for the compiler: positions stay 32-bit integers by `| 0`, and nothing is kept that can be found again.
+ * Written for the compiler: positions stay 32-bit integers by `| 0`, and little is kept, as what a tag holds can be found
+ * again in the tag. `words` are the same bytes as `b`, from `wordShift` bytes before them, as far as they fill words.
+ *
+ * How four bytes are looked at: for a byte x below 0x80, x + 0x7f has its high bit exactly if x is not 0, and x + 0x60
+ * exactly if x is not below 0x20. Bytes from 0x80 on are hits by themselves; what their carry spoils lies above them, and
+ * only the lowest hit counts. Bytes of the first word that lie before `p` are replaced by spaces, which never are hits.
  */
 export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShift: number, end: number): number {
   const stop = end | 0;
   const shift = wordShift | 0;
+  const wordStop = FOUR_AT_ONCE ? ((stop + shift) | 0) >> 2 : 0;
   const base = scan.base | 0;
   const maxDepth = scan.maxDepth | 0;
   const maxElements = scan.maxElements | 0;
-  const maxAttributes = scan.maxAttributes | 0;
+  const maxAttributes = Math.min(scan.maxAttributes, FEW) | 0;
   const baseFlags = scan.baseFlags | 0;
-  const attributes = scan.attributes;
   let names = scan.names;
   let depth = scan.depth | 0;
   let elements = scan.elements | 0;
@@ -35,138 +47,178 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
   let c = 0;
 
   for (;;) {
-    if (p >= stop) return turnOff(scan, p, afterLt, depth, elements);
+    const tag = p;
+    if (p >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
     c = b[p]!;
     if (NAME[c] === NAME_START) {
-      if (depth >= maxDepth || elements >= maxElements) throw tooMuch(scan, depth, p);
-      elements = (elements + 1) | 0;
-      if (attributes.hits !== 0) attributes.clear();
-      const nameAt = (p - base) | 0;
+      if (depth >= maxDepth || elements >= maxElements) return turnOff(scan, tag, AFTER_LT, depth, elements);
       p = (p + 1) | 0;
       while (p < stop) {
         c = b[p]!;
         if (NAME[c] === 0) break;
         p = (p + 1) | 0;
       }
-      if (p >= stop || c === 0x3a || c >= 0x80) {
-        return turnOffInTag(scan, p, inName, depth, elements, nameAt, 0, baseFlags, 0, 0);
-      }
-      const slot = depth << 1;
-      if (slot >= names.length) names = scan.growNames();
-      names[slot] = nameAt;
-      names[slot + 1] = (p - base) | 0;
-      depth = (depth + 1) | 0;
-      let flags = baseFlags;
+      const nameEnd = p;
       let count = 0;
       let mask = 0;
+      let xmlnsFrom = 0;
+      let xmlnsEnd = 0;
 
       while (c === 0x20) {
         p = (p + 1) | 0;
-        if (p >= stop || NAME[b[p]!] !== NAME_START) {
-          return turnOffInTag(scan, p, inTag, depth, elements, 0, 0, flags, count, mask);
-        }
-        if (count >= maxAttributes) throw tooManyAttributes(scan, p);
+        if (p >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
         const first = b[p]!;
+        if (NAME[first] !== NAME_START) {
+          c = first === 0x20 ? 0 : first;
+          break;
+        }
+        if (count >= maxAttributes) return turnOff(scan, tag, AFTER_LT, depth, elements);
         const from = p;
-        let colon = 0;
         p = (p + 1) | 0;
-        for (;;) {
+        while (p < stop) {
+          c = b[p]!;
+          if (NAME[c] === 0) break;
+          p = (p + 1) | 0;
+        }
+        if (c === 0x3a && p - from === 3 && isXmlPrefix(b, from, 3)) {
+          p = (p + 1) | 0;
+          if (p >= stop || NAME[b[p]!] !== NAME_START) return turnOff(scan, tag, AFTER_LT, depth, elements);
           while (p < stop) {
             c = b[p]!;
             if (NAME[c] === 0) break;
             p = (p + 1) | 0;
           }
-          if (c !== 0x3a || colon !== 0 || p + 1 >= stop || NAME[b[p + 1]!] !== NAME_START) break;
-          colon = (p - base) | 0;
-          p = (p + 2) | 0;
         }
-        const quote = p + 1 < stop && c === 0x3d ? b[p + 1]! : 0;
-        if (quote !== 0x27 && quote !== 0x22) {
-          return turnOffInTag(scan, p, inAttribute, depth, elements, (from - base) | 0, colon, flags, count, mask);
-        }
-        const bit = attributeBit(first, (p - from) | 0);
-        if ((mask & bit) !== 0) mask |= checkAttribute(scan, b, depth, from, p) | 0;
+        const length = (p - from) | 0;
+        const bit = attributeBit(first, length);
+        if ((mask & bit) !== 0 && isBefore(b, nameEnd, from, p)) return turnOff(scan, tag, AFTER_LT, depth, elements);
         mask |= bit;
         count = (count + 1) | 0;
-        // Only "xmlns" is that long among the usual ones, or has a prefix that matters.
-        let declares: number = DECLARES_NOTHING;
-        if (first === 0x78 || colon !== 0) {
-          declares = classify(scan, b, from, colon, p) | 0;
-          if (declares < 0) {
-            flags |= ~declares;
-            declares = DECLARES_NOTHING;
-          }
-        }
-        p = (p + 2) | 0;
-        const valueFrom = p;
+        const valueFrom = (p + 2) | 0;
+        if (c !== 0x3d || valueFrom >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
+        const quote = b[(p + 1) | 0]!;
+        if (quote !== 0x22 && quote !== 0x27) return turnOff(scan, tag, AFTER_LT, depth, elements);
+
+        p = valueFrom;
+        // "&" differs from either quote in one bit.
+        const both = quote === 0x27 ? 0x27272727 : 0x26262626;
+        const differ = quote === 0x27 ? 0x01010101 : 0x04040404;
         for (;;) {
-          p = skipValue(b, words, shift, p, stop, quote) | 0;
-          if (p < stop) {
-            c = b[p]!;
-            if (c === quote) break;
-            if (c >= 0x80) {
-              const past = skipUtf8(b, p, stop, VALUE) | 0;
-              if (past > p) {
-                p = past;
-                continue;
-              }
+          let i = ((p + shift) | 0) >> 2;
+          let hits = 0;
+          if (i < wordStop) {
+            const keep = -1 << (((p + shift) & 3) << 3);
+            let w = (words[i]! & keep) | (0x20202020 & ~keep);
+            let clear = (((w | differ) ^ both) + 0x7f7f7f7f) & ((w ^ 0x3c3c3c3c) + 0x7f7f7f7f) & (w + 0x60606060);
+            hits = (~clear | w) & 0x80808080;
+            while (hits === 0) {
+              i = (i + 1) | 0;
+              if (i >= wordStop) break;
+              w = words[i]!;
+              clear = (((w | differ) ^ both) + 0x7f7f7f7f) & ((w ^ 0x3c3c3c3c) + 0x7f7f7f7f) & (w + 0x60606060);
+              hits = (~clear | w) & 0x80808080;
+            }
+            p = ((i << 2) - shift) | 0;
+          }
+          if (hits !== 0) p = (p + ((31 - Math.clz32(hits & -hits)) >> 3)) | 0;
+          else {
+            while (p < stop) {
+              if (VALUE[b[p]!] !== 0) break;
+              p = (p + 1) | 0;
             }
           }
-          scan.quote = quote;
-          scan.valueAt = (valueFrom - base) | 0;
-          scan.declares = declares;
-          scan.dirty = false;
-          return turnOffInTag(scan, p, inValue, depth, elements, (from - base) | 0, colon, flags, count, mask);
+          if (p >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
+          c = b[p]!;
+          if (c === quote) break;
+          const past = c >= 0x80 ? skipUtf8(b, p, stop, VALUE) | 0 : c === 0x26 ? usualReference(b, p, stop) | 0 : 0;
+          if (past <= p || (c === 0x26 && length === 5)) return turnOff(scan, tag, AFTER_LT, depth, elements);
+          p = past;
         }
-        if (declares !== DECLARES_NOTHING) declare(scan, b, depth, declares, colon, valueFrom, p, false);
+        if (length === 5 && first === 0x78 && isXmlPrefix(b, from, 5)) {
+          xmlnsFrom = valueFrom;
+          xmlnsEnd = p;
+        }
         p = (p + 1) | 0;
-        if (p >= stop) return turnOffInTag(scan, p, afterToken, depth, elements, 0, 0, flags, count, mask);
+        if (p >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
         c = b[p]!;
       }
 
-      if (c === 0x3e) {
-        p = (p + 1) | 0;
-        if (flags !== 0 || depth === 1) {
-          if (settle(scan, b, depth, flags, p)) return arrive(scan, p, SCAN.header);
+      const empty = c === 0x2f;
+      if (empty) p = (p + 1) | 0;
+      if (p >= stop || b[p] !== 0x3e) return turnOff(scan, tag, AFTER_LT, depth, elements);
+      p = (p + 1) | 0;
+      const slot = depth << 1;
+      if (slot >= names.length) names = scan.growNames();
+      names[slot] = (tag - base) | 0;
+      names[(slot + 1) | 0] = (nameEnd - base) | 0;
+      depth = (depth + 1) | 0;
+      elements = (elements + 1) | 0;
+      if (xmlnsFrom !== 0) {
+        const length = (xmlnsEnd - xmlnsFrom) | 0;
+        if (depth === 1 || baseFlags !== 0 || length === XML_LENGTH || length === XMLNS_LENGTH) {
+          declare(scan, b, depth, DECLARES.defaultNamespace, 0, xmlnsFrom, xmlnsEnd, false);
         }
-      } else if (c === 0x2f && p + 1 < stop && b[p + 1] === 0x3e) {
-        p = (p + 2) | 0;
-        if (flags !== 0 || depth === 1) {
-          if (settle(scan, b, depth, flags, p)) return arrive(scan, p, SCAN.emptyHeader);
-        }
+      }
+      if (depth === 1 || baseFlags !== 0) {
+        if (settle(scan, b, depth, baseFlags, p)) return arrive(scan, p, empty ? SCAN.emptyHeader : SCAN.header);
+      }
+      if (empty) {
         if (scan.mustLeave !== 0) leave(scan, b, depth);
         depth = (depth - 1) | 0;
         if (depth === 0) return arrive(scan, p, SCAN.element);
-      } else return turnOffInTag(scan, p, afterToken, depth, elements, 0, 0, flags, count, mask);
+      }
     } else if (c === 0x2f && depth !== 0) {
       p = (p + 1) | 0;
-      const nameAt = (p - base) | 0;
-      const from = names[(depth << 1) - 2]!;
-      const back = (nameAt - from) | 0;
-      const nameStop = (p + names[(depth << 1) - 1]! - from) | 0;
-      if (nameStop < stop) {
-        while (p < nameStop) {
-          if (b[p] !== b[p - back]) break;
-          p = (p + 1) | 0;
-        }
+      const slot = ((depth << 1) - 2) | 0;
+      let from = names[slot]! | 0;
+      const nameStop = (p + names[(slot + 1) | 0]! - from) | 0;
+      from = (from + base) | 0;
+      if (nameStop >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
+      while (p < nameStop) {
+        if (b[p] !== b[from]) break;
+        p = (p + 1) | 0;
+        from = (from + 1) | 0;
       }
-      if (p < nameStop || nameStop >= stop || b[p] !== 0x3e) {
-        return turnOffInTag(scan, p, inEndName, depth, elements, nameAt, 0, 0, 0, 0);
-      }
+      if (p < nameStop || b[p] !== 0x3e) return turnOff(scan, tag, AFTER_LT, depth, elements);
       p = (p + 1) | 0;
       if (scan.mustLeave !== 0) leave(scan, b, depth);
       depth = (depth - 1) | 0;
       if (depth === 0) return arrive(scan, p, SCAN.element);
-    } else return turnOff(scan, p, afterLt, depth, elements);
+    } else return turnOff(scan, tag, AFTER_LT, depth, elements);
 
     for (;;) {
-      p = skipText(b, words, shift, p, stop) | 0;
-      if (p >= stop) return turnOff(scan, p, inText, depth, elements);
+      // Most tags follow each other without text between them.
+      if (p < stop && b[p] === 0x3c) break;
+      let i = ((p + shift) | 0) >> 2;
+      let hits = 0;
+      if (i < wordStop) {
+        const keep = -1 << (((p + shift) & 3) << 3);
+        let w = (words[i]! & keep) | (0x20202020 & ~keep);
+        // "<" differs from ">" in one bit.
+        let clear = (((w | 0x02020202) ^ 0x3e3e3e3e) + 0x7f7f7f7f) & ((w ^ 0x26262626) + 0x7f7f7f7f) & (w + 0x60606060);
+        hits = (~clear | w) & 0x80808080;
+        while (hits === 0) {
+          i = (i + 1) | 0;
+          if (i >= wordStop) break;
+          w = words[i]!;
+          clear = (((w | 0x02020202) ^ 0x3e3e3e3e) + 0x7f7f7f7f) & ((w ^ 0x26262626) + 0x7f7f7f7f) & (w + 0x60606060);
+          hits = (~clear | w) & 0x80808080;
+        }
+        p = ((i << 2) - shift) | 0;
+      }
+      if (hits !== 0) p = (p + ((31 - Math.clz32(hits & -hits)) >> 3)) | 0;
+      else {
+        while (p < stop) {
+          if (TEXT[b[p]!] !== 0) break;
+          p = (p + 1) | 0;
+        }
+      }
+      if (p >= stop) return turnOff(scan, p, IN_TEXT, depth, elements);
       c = b[p]!;
       if (c === 0x3c) break;
       const past =
-        c >= 0x80 ? skipUtf8(b, p, stop, TEXT) | 0 : c === 0x26 ? usualReference(b, p, stop) | 0 : p + SPACE[c]!;
-      if (past <= p) return turnOff(scan, p, inText, depth, elements);
+        c >= 0x80 ? skipUtf8(b, p, stop, TEXT) | 0 : c === 0x26 ? usualReference(b, p, stop) | 0 : (p + SPACE[c]!) | 0;
+      if (past <= p) return turnOff(scan, p, IN_TEXT, depth, elements);
       p = past;
     }
     p = (p + 1) | 0;
@@ -184,24 +236,4 @@ function turnOff(scan: FrameScan, p: number, stage: number, depth: number, eleme
   scan.depth = depth;
   scan.elements = elements;
   return SCAN.handOver;
-}
-
-function turnOffInTag(
-  scan: FrameScan,
-  p: number,
-  stage: number,
-  depth: number,
-  elements: number,
-  token: number,
-  colon: number,
-  flags: number,
-  attributeCount: number,
-  attributeMask: number,
-): number {
-  scan.token = token;
-  scan.colon = colon;
-  scan.flags = flags;
-  scan.attributeCount = attributeCount;
-  scan.attributeMask = attributeMask;
-  return turnOff(scan, p, stage, depth, elements);
 }

@@ -11,7 +11,7 @@ import { attributeNameEnd, colonIn, skipSpace, valueEnd, valueStart } from "./ta
 const XMLNS = Buffer.from("xmlns");
 
 /** Whether `b[at, at + length)` is `xml` or `xmlns`. */
-function isXmlPrefix(b: Buffer, at: number, length: number): boolean {
+export function isXmlPrefix(b: Buffer, at: number, length: number): boolean {
   if ((length !== 3 && length !== 5) || b[at] !== 0x78) return false;
   for (let i = 1; i < length; i++) {
     if (b[at + i] !== XMLNS[i]) return false;

@@ -1,7 +1,7 @@
 /** The bytes end before the character does; so far it could become one. */
 export const INCOMPLETE = -1;
 /** Not UTF-8 (RFC 3629): overlong, surrogate, above U+10FFFF, or a stray byte. */
-export const INVALID = -2;
+const INVALID = -2;
 
 /** The code point of the character that begins with the non-ASCII byte at `p`, or INCOMPLETE, or INVALID. */
 export function decodeUtf8(b: Uint8Array, p: number, end: number): number {
