@@ -61,7 +61,7 @@ export class Offer {
     const list = this.#features.getChild("mechanisms", NS.sasl);
     const removed: string[] = [];
     for (const child of list === undefined ? [] : childElements(list)) {
-      const name = child.getText();
+      const name = child.getText().trim();
       if (!name.endsWith("-PLUS") && (only === null || only.includes(name))) continue;
       if (name.endsWith("-PLUS")) removed.push(name);
       list!.remove(child);

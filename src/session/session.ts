@@ -341,7 +341,9 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
       this.link?.write(...whole(COMPRESS_REFUSED));
       return false;
     }
-    if (frame.kind === KIND.other) return true;
+    // An opening tag inside the stream is an element for the framer, and would be one for the core.
+    const opens = frame.kind === KIND.other && peek.name(frame) === "stream";
+    if (frame.kind === KIND.other && !opens) return true;
     if (frame.kind === KIND.streamError) {
       this.log.info("client ended its stream with an error", { session: this.id });
       this.on("ending", "client-closed");
