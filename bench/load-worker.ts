@@ -38,11 +38,16 @@ function address(clients: readonly LoadClient[], bytes: number): void {
   for (const [index, client] of clients.entries()) client.address(clients[index ^ 1]!.jid, bytes);
 }
 
-async function until(done: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + STUCK_MS;
-  while (!done()) {
+/** Waits until `count` has reached `goal`. Slow is fine, standing still is not. */
+async function until(count: () => number, goal: () => number, what: string): Promise<void> {
+  let last = count();
+  let movedAt = performance.now();
+  while (count() < goal()) {
     if (lost !== null) throw new Error(`a client was dropped: ${lost}`);
-    if (performance.now() > deadline) throw new Error(`${what}: not within ${STUCK_MS} ms`);
+    const now = performance.now();
+    if (count() !== last) movedAt = now;
+    last = count();
+    if (now - movedAt > STUCK_MS) throw new Error(`${what}: ${goal() - last} of ${goal()} messages do not arrive`);
     await sleep(5);
   }
 }
@@ -81,7 +86,11 @@ const jobs: Jobs = {
       for (let i = 0; i < messages; i++) clients[index]!.send();
       await sleep(10);
     });
-    await until(() => arrived === clients.length * messages, `${group}: ${messages} messages for each client`);
+    await until(
+      () => arrived,
+      () => clients.length * messages,
+      group,
+    );
     return null;
   },
 
@@ -119,7 +128,11 @@ const jobs: Jobs = {
     measuring = false;
     stopped = true;
     pacing?.stop();
-    await until(() => delivered === sent, `${group}: ${sent - delivered} of ${sent} messages did not arrive`);
+    await until(
+      () => delivered,
+      () => sent,
+      group,
+    );
     const sorted = latencies.subarray(0, measured).sort();
     return {
       seconds: (after.at - before.at) / 1000,

@@ -1,5 +1,8 @@
 /** Ratios first: two set-ups measured one after the other, round by round; the median of the rounds counts. */
-import type { TrafficResult } from "./load.ts";
+import type { FramerBenchRow } from "./framer.ts";
+import type { HandshakeRow } from "./handshakes.ts";
+import type { HandshakeResult, TrafficResult } from "./load.ts";
+import type { MemoryRow } from "./memory.ts";
 import type { SetUpName } from "./set-ups.ts";
 import type { TrafficRow } from "./traffic.ts";
 
@@ -117,5 +120,65 @@ export function printTraffic(rows: readonly TrafficRow[]): void {
         of((r) => r.p50, 2) +
         of((r) => r.p99, 2),
     );
+  }
+}
+
+// ---- (b), (d) and (e)
+
+export function memoryFigures(rows: readonly MemoryRow[]): Figure[] {
+  const figures: Figure[] = [];
+  for (const key of ["fresh", "moved"] as const) {
+    const of = (setUp: SetUpName) => rows.find((row) => row.setUp === setUp)![key];
+    const at = key === "fresh" ? "just logged in" : "after 2 KB each way";
+    figures.push(
+      figure(`${at}: edge / ejabberd's own TLS`, "x", [of("edge") / of("ejabberd-tls")]),
+      figure(`${at}: edge / HAProxy`, "x", [of("edge") / of("haproxy")]),
+      figure(`${at}: edge`, "KB", [of("edge")], 40),
+      figure(`${at}: HAProxy`, "KB", [of("haproxy")]),
+      figure(`${at}: ejabberd's own TLS`, "KB", [of("ejabberd-tls")]),
+    );
+  }
+  return figures;
+}
+
+export function framerFigures(rows: readonly FramerBenchRow[]): Figure[] {
+  return rows
+    .filter((row) => row.candidate === "StanzaFramer")
+    .flatMap((row) => {
+      const speed = (candidate: string) =>
+        rows.find(
+          (other) => other.candidate === candidate && other.corpus === row.corpus && other.chunks === row.chunks,
+        )!.megabytesPerSecond;
+      const at = `${row.corpus}, chunks of ${row.chunks}`;
+      const bars = row.chunks === "16 KiB";
+      return [
+        figure(`${at}: StanzaFramer / ltx`, "x", [row.megabytesPerSecond / speed("ltx")], bars ? 4 : null, true),
+        figure(`${at}: StanzaFramer / saxes`, "x", [row.megabytesPerSecond / speed("saxes")], bars ? 4 : null, true),
+        figure(`${at}: StanzaFramer`, "MB/s", [row.megabytesPerSecond], bars ? 350 : null, true),
+      ];
+    });
+}
+
+const HANDSHAKES = {
+  full: "full handshake",
+  resumed: "resumed with a ticket",
+  opened: "full handshake, then a stream header answered by the core",
+};
+
+export function handshakeFigures(rows: readonly HandshakeRow[]): Figure[] {
+  const each = (result: HandshakeResult) => ((result.cpu["front"] ?? 0) / result.handshakes) * 1e6;
+  return (["full", "resumed", "opened"] as const).map((kind) => {
+    const of = (setUp: string) => rows.find((row) => row.setUp === setUp && row.kind === kind)!.rounds.map(each);
+    return figure(`CPU, ${HANDSHAKES[kind]}: edge / HAProxy`, "x", ratio(of("edge"), of("haproxy")));
+  });
+}
+
+export function printHandshakes(rows: readonly HandshakeRow[]): void {
+  console.log("\nMedians: handshakes per second, CPU in microseconds for each, of the load generator too");
+  for (const { setUp, kind, rounds } of rows) {
+    const of = (read: (result: HandshakeResult) => number) => median(rounds.map(read)).toFixed(0).padStart(8);
+    const cpu = (group: string) => of((result) => (result.cpu[group]! / result.handshakes) * 1e6);
+    const rate = of((result) => result.handshakes / result.seconds);
+    console.log(`  ${setUp.padEnd(8)} ${HANDSHAKES[kind].padEnd(58)}${rate}/s${cpu("front")}${cpu("load")}`);
   }
 }

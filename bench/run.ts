@@ -3,13 +3,25 @@
  * docs/performance.md says what the rows mean and holds the figures of a run.
  */
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { ensureDebianPackages, MachineError } from "../scripts/machine.mjs";
 import { type Ejabberd, startEjabberd } from "../test/support/cores/index.ts";
+import { runFramerBench } from "./framer.ts";
+import { runHandshakes } from "./handshakes.ts";
 import { Load } from "./load.ts";
-import { latencyFigures, printFigures, printTraffic, trafficFigures } from "./report.ts";
+import { runMemory } from "./memory.ts";
+import {
+  framerFigures,
+  handshakeFigures,
+  latencyFigures,
+  memoryFigures,
+  printFigures,
+  printHandshakes,
+  printTraffic,
+  trafficFigures,
+} from "./report.ts";
 import { runTraffic } from "./traffic.ts";
 
 const USAGE = `Usage: npm run bench -- [options]
@@ -49,36 +61,73 @@ function pin(role: "core" | "rest"): void {
 }
 const availableParallelismAtStart = availableParallelism();
 
-async function startCore(accounts: number): Promise<Ejabberd> {
+/** One ejabberd and one load generator for the length of `measure`. */
+async function withCore(accounts: number, measure: (core: Ejabberd, load: Load) => Promise<void>): Promise<void> {
   pin("core");
   const core = await startEjabberd({ tls: true });
   pin("rest");
-  await core.registerAll(Array.from({ length: accounts }, (_, i) => ({ user: `user${i}`, password: "pw" })));
-  return core;
+  const load = new Load();
+  try {
+    await core.registerAll(Array.from({ length: accounts }, (_, i) => ({ user: `user${i}`, password: "pw" })));
+    await measure(core, load);
+  } finally {
+    load.stop();
+    await core.stop();
+  }
+}
+
+const results: Record<string, unknown> = {};
+
+async function traffic(): Promise<void> {
+  const sessions = 100;
+  await withCore(sessions * 8, async (core, load) => {
+    const options = { rounds, seconds: quick ? 2 : 3, warmSeconds: 0.7, sessions, rate: 2000, window: 2, say };
+    const rows = await runTraffic(core, load, options);
+    results["traffic"] = rows;
+    if (only.has("a")) printFigures("(a) CPU per delivered message, ratios", trafficFigures(rows, options.rate));
+    if (only.has("c")) printFigures(`(c) Latency at ${options.rate} messages/s, differences`, latencyFigures(rows));
+    printTraffic(rows);
+  });
+}
+
+async function memory(): Promise<void> {
+  const sessions = Number(values.sessions ?? (quick ? 1000 : 5000));
+  // A session takes two descriptors of a proxy.
+  const limits = readFileSync("/proc/self/limits", "utf8");
+  const hard = Number(/^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
+  if (hard < sessions * 2 + 500) {
+    throw new MachineError(`${sessions} sessions need ${sessions * 2 + 500} open files: raise ulimit -Hn (${hard}).`);
+  }
+  await withCore(sessions, async (core, load) => {
+    const rows = await runMemory(core, load, { sessions, settleSeconds: quick ? 3 : 8, say });
+    results["memory"] = { sessions, rows };
+    printFigures(`(b) Resident memory per idle TLS session, ${sessions} sessions`, memoryFigures(rows));
+  });
+}
+
+function framer(): void {
+  const rows = runFramerBench(quick ? 2 : 5, 4);
+  results["framer"] = rows;
+  printFigures("(d) Framing, per second of CPU", framerFigures(rows));
+}
+
+async function handshakes(): Promise<void> {
+  await withCore(0, async (core, load) => {
+    const rows = await runHandshakes(core, load, { rounds: quick ? 2 : 5, seconds: quick ? 1.5 : 3, say });
+    results["handshakes"] = rows;
+    printFigures("(e) TLS 1.3 handshakes, ECDSA P-256", handshakeFigures(rows));
+    printHandshakes(rows);
+  });
 }
 
 async function main(): Promise<void> {
   if (values.help) return console.log(USAGE);
   ensureDebianPackages(["ejabberd", "haproxy", "nginx", "libnginx-mod-stream", "openssl"]);
-  const results: Record<string, unknown> = {};
   const started = performance.now();
-  if (only.has("a") || only.has("c")) {
-    const sessions = 100;
-    const core = await startCore(sessions * 8);
-    const load = new Load();
-    const seconds = quick ? 2 : 3;
-    const options = { rounds, seconds, warmSeconds: 0.7, sessions, rate: 2000, window: 2, say };
-    try {
-      const rows = await runTraffic(core, load, options);
-      results["traffic"] = rows;
-      printFigures("(a) CPU, ratios of one interleaved run", trafficFigures(rows, options.rate));
-      printFigures(`(c) Added latency at ${options.rate} messages/s`, latencyFigures(rows));
-      printTraffic(rows);
-    } finally {
-      load.stop();
-      await core.stop();
-    }
-  }
+  if (only.has("a") || only.has("c")) await traffic();
+  if (only.has("b")) await memory();
+  if (only.has("d")) framer();
+  if (only.has("e")) await handshakes();
   if (values.json) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
   console.log(`\nDone in ${((performance.now() - started) / 1000).toFixed(0)} s.`);
 }
