@@ -2,36 +2,26 @@ import type { Socket } from "node:net";
 import { TLSSocket, type TLSSocketOptions } from "node:tls";
 import type { Clock } from "../base/clock.ts";
 import type { CloseReason } from "../base/close-reasons.ts";
-import { messageOf } from "../base/errors.ts";
 import type { Janitor, Sweepable } from "../base/janitor.ts";
 import type { Log } from "../base/log.ts";
 import { meter } from "../base/meter.ts";
 import { Outbox } from "../base/outbox.ts";
 import type { Endpoint, Link, LinkOwner } from "../session/ports.ts";
 import type { TlsKind } from "../tls/contexts.ts";
+import { PacedTlsSocket } from "../tls/paced-socket.ts";
 import { KIND } from "../xmpp/frame.ts";
 import { type FramerLimits, StanzaFramer } from "../xmpp/framer.ts";
-import { FramingError } from "../xmpp/framing-error.ts";
 import { selfContained } from "../xmpp/self-contained.ts";
+import { brokenBy, bytesFromClient, bytesToClient, LINGER_MS, openLinks } from "./links.ts";
 
-const bytes = meter.counter("breakwater_link_bytes_total", "Bytes on clients' links after decryption, by direction", [
-  "direction",
-]);
-const bytesFromClient = bytes.cell("from_client");
-const bytesToClient = bytes.cell("to_client");
+const openTcp = openLinks.cell("tcp");
 export const handshakes = meter.counter("breakwater_tls_handshakes_total", "TLS handshakes with clients, by result", [
   "result",
   "version",
 ]);
-const internalErrors = meter.counter(
-  "breakwater_internal_errors_total",
-  "Sessions ended by a mistake in the edge itself",
-);
 
 /** A keepalive (RFC 6120 §4.6.1). */
 const SPACE = Buffer.from(" ");
-/** How long a peer may take to close its half after we have closed ours. */
-const LINGER_MS = 5000;
 
 /** What all links of a process share. */
 export interface LinkHost {
@@ -40,13 +30,6 @@ export interface LinkHost {
   readonly log: Log;
   /** The shared options object for TLS sockets of this kind; asked anew for each handshake. */
   tlsOptions(kind: TlsKind): TLSSocketOptions;
-}
-
-let lastLinkId = 0;
-
-/** Grows with each link of this process, whatever its transport. */
-export function nextLinkId(): number {
-  return ++lastLinkId;
 }
 
 export interface LinkInit {
@@ -94,6 +77,7 @@ export class TcpLink implements Link, Sweepable {
     this.#framer = new StanzaFramer(init.limits);
     this.heardAt = this.wroteAt = host.clock.now();
     this.#onClosed = onClosed;
+    openTcp.value++;
     this.#socket = socket;
     if (init.kind === "tls") this.#wrap("tls");
     else {
@@ -207,7 +191,7 @@ export class TcpLink implements Link, Sweepable {
     raw.off("close", onClose);
     if (raw.listenerCount("error") === 0) raw.on("error", ignore);
     raw.pause(); // what waits in it is read by the TLS socket, and only then
-    const socket = new TLSSocket(raw, this.#host.tlsOptions(kind));
+    const socket = new PacedTlsSocket(raw, this.#host.tlsOptions(kind));
     this.#tls = true;
     this.#listen(socket);
     socket.once("secure", onSecure);
@@ -229,7 +213,7 @@ export class TcpLink implements Link, Sweepable {
     try {
       this.#walk();
     } catch (thrown) {
-      this.#broken(thrown);
+      brokenBy(thrown, this, this.owner, this.#host.log);
     } finally {
       this.#pumping = false;
     }
@@ -247,24 +231,6 @@ export class TcpLink implements Link, Sweepable {
       else this.owner.linkFrame(this, frame);
     }
     this.owner?.linkChunkEnd(this);
-  }
-
-  // What a client sends may end its own stream, never more.
-  #broken(thrown: unknown): void {
-    if (thrown instanceof FramingError) {
-      const owner = this.owner;
-      if (owner === null) return;
-      owner.linkRefused(this, thrown);
-      return;
-    }
-    internalErrors.inc();
-    this.#host.log.error("a client's input met a mistake in the edge; its connection is closed", {
-      client: this.client.address,
-      error: thrown instanceof Error ? (thrown.stack ?? thrown.message) : messageOf(thrown),
-    });
-    const owner = this.owner;
-    this.drop();
-    owner?.linkLost(this, "internal-error");
   }
 
   drained(): void {
@@ -286,6 +252,7 @@ export class TcpLink implements Link, Sweepable {
   closed(): void {
     if (this.#closed) return;
     this.#closed = true;
+    openTcp.value--;
     this.#outbox.clear();
     this.#host.janitor.remove(this);
     this.#onClosed?.();
