@@ -1,6 +1,7 @@
 import { createServer, connect as netConnect, type Server, type Socket } from "node:net";
 import { Lane, type LinkProfile, PROFILES, type ProfileName, SEGMENT_BYTES } from "./link-profile.ts";
 import { Random } from "./random.ts";
+import { reset } from "./reset.ts";
 
 export { type LinkProfile, linkProfile, PROFILES, type ProfileName } from "./link-profile.ts";
 
@@ -123,7 +124,7 @@ export class WeakLink {
 
   #accept(client: Socket): void {
     if (this.refuses) {
-      client.resetAndDestroy();
+      reset(client);
       return;
     }
     const random = new Random(this.#seed * 1_000_003 + this.stats.accepted);
@@ -208,8 +209,8 @@ export class WeakConnection {
       endPolitely(this.client);
       endPolitely(this.server);
     }
-    if (kind === "rst" || kind === "client-rst") this.client.resetAndDestroy();
-    if (kind === "rst" || kind === "server-rst") this.server.resetAndDestroy();
+    if (kind === "rst" || kind === "client-rst") reset(this.client);
+    if (kind === "rst" || kind === "server-rst") reset(this.server);
     this.onCut();
   }
 
@@ -355,7 +356,7 @@ class Pipe {
 
   #deliver(what: Arrival["what"]): void {
     if (what === "end") this.#to.end();
-    else if (what === "reset") this.#to.resetAndDestroy();
+    else if (what === "reset") reset(this.#to);
     else {
       this.queuedBytes -= what.length;
       if (this.#to.destroyed) {

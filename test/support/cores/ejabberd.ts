@@ -195,7 +195,7 @@ export class Ejabberd implements Core {
 
   #controlConfiguration(): string {
     // A distribution port of its own means no epmd: ejabberdctl would kill the machine's.
-    return `ERLANG_NODE=breakwater${this.#distributionPort}@localhost
+    return `ERLANG_NODE=breakwater${this.#distributionPort}@127.0.0.1
 ERL_DIST_PORT=${this.#distributionPort}
 ERL_OPTIONS="-env ERL_CRASH_DUMP_BYTES 0 -kernel inet_dist_use_interface {127,0,0,1}"
 ERL_MAX_PORTS=32000
