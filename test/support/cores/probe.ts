@@ -29,7 +29,8 @@ export function streamFeatures(target: Target, timeoutMs = 2000): Promise<string
     socket.on("data", (data) => {
       text += data.toString("utf8");
       if (/<\/stream:features>|<stream:features\s*\/>/.test(text)) finish(null);
-      else if (text.includes("No stream features to proceed with")) finish(null); // Prosody: up, with nothing to offer
+      else if (text.includes("No stream features to proceed with"))
+        finish(null); // Prosody: up, with nothing to offer
       else if (text.includes("<stream:error")) finish(new Error(`stream error: ${text}`));
     });
     // In the same tick as the connect: ejabberd reads the PROXY header in its accept loop, and a silent one blocks it.
