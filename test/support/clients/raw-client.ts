@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
+import { reset } from "../reset.ts";
 import { Mailbox, PATIENCE_MS } from "./mailbox.ts";
 import { type Gs2, Scram, type ScramHash } from "./scram.ts";
 import { type Element, escapeXml, XmlStream } from "./xml-stream.ts";
@@ -386,9 +387,7 @@ export class RawClient {
   /** Ends the transport without a word: RST. */
   drop(): void {
     this.#failure ??= "dropped";
-    // After a FIN the kernel takes no reset, and Node would leave the handle open.
-    if (this.#tcp.writableEnded) this.#tcp.destroy();
-    else this.#tcp.resetAndDestroy();
+    reset(this.#tcp, this.#socket);
   }
 
   /** Stops reading: the server's view of a client that does not keep up. */
