@@ -5,8 +5,10 @@ import { meter } from "./base/meter.ts";
 import type { Address } from "./base/option-types.ts";
 import type { Config } from "./config/schema.ts";
 import { Admission } from "./edge/admission.ts";
+import { hostMetaRoutes } from "./edge/http/host-meta.ts";
 import { HttpPort } from "./edge/http/http-port.ts";
 import { Listener } from "./edge/listener.ts";
+import { WebSocketPort } from "./edge/websocket/websocket-port.ts";
 import { featureList } from "./features/index.ts";
 import { Keepalive } from "./features/keepalive/index.ts";
 import { StreamManagement } from "./features/stream-management/index.ts";
@@ -89,7 +91,6 @@ class Edge implements Breakwater {
     this.#streamManagement = new StreamManagement(config.stream_management);
     this.#keepalive = new Keepalive(config.keepalive);
     this.#admission = new Admission(admissionLimits(config));
-    this.#http = new HttpPort({ clock, janitor: this.#janitor, log, options: () => this.#config.http });
     this.#host = {
       clock,
       janitor: this.#janitor,
@@ -100,6 +101,26 @@ class Edge implements Breakwater {
       negotiations: new Set(),
       ...hostOptions(config),
     };
+    this.#http = this.#setUpHttp();
+  }
+
+  #setUpHttp(): HttpPort {
+    const shared = { clock: this.#clock, janitor: this.#janitor, log: this.#log };
+    const domains = () => this.#host.domains;
+    const port = new HttpPort({ ...shared, admission: this.#admission, options: () => this.#config.http });
+    port.addUpgrade(
+      new WebSocketPort({
+        ...shared,
+        options: () => this.#config.http.websocket,
+        origins: () => this.#config.http.origins,
+        domains,
+        limits: () => this.#host.limits,
+        seeOtherUri: () => (this.#stopping ? (this.#config.http.websocket.see_other_uri ?? null) : null),
+        welcome: (link) => new Negotiation(link, this.#host),
+      }),
+    );
+    for (const route of hostMetaRoutes({ options: () => this.#config.http, domains })) port.add(route);
+    return port;
   }
 
   get listeners(): readonly Address[] {

@@ -27,6 +27,7 @@ const LIBRARY_ROOM: Record<string, string> = {
   ltx: "xmpp",
   pino: "base",
   yaml: "config",
+  ws: "edge",
 };
 
 const root = resolve(import.meta.dirname, "../src");

@@ -33,25 +33,34 @@ export class Admission {
    * connection, of which nobody knows yet whose it is; it counts, but for no client.
    */
   admit(address: string | null): boolean {
-    const { maxConnections, maxConnectionsPerIp } = this.limits;
-    const key = address === null ? null : keyOf(address);
-    const mine = key === null ? 0 : (this.#perClient.get(key) ?? 0);
-    if (this.#open >= maxConnections) {
+    if (this.#open >= this.limits.maxConnections) {
       refused.inc("max_connections");
       return false;
     }
-    if (maxConnectionsPerIp > 0 && mine >= maxConnectionsPerIp) {
-      refused.inc("max_connections_per_ip");
-      return false;
-    }
+    if (address !== null && !this.claim(address)) return false;
     this.#open++;
-    if (key !== null) this.#perClient.set(key, mine + 1);
     return true;
   }
 
   leave(address: string | null): void {
     this.#open--;
-    if (address === null) return;
+    if (address !== null) this.unclaim(address);
+  }
+
+  /** Counts a client whose connection is a balancer's, admitted already. True: the caller calls `unclaim` once. */
+  claim(address: string): boolean {
+    const most = this.limits.maxConnectionsPerIp;
+    const key = keyOf(address);
+    const mine = this.#perClient.get(key) ?? 0;
+    if (most > 0 && mine >= most) {
+      refused.inc("max_connections_per_ip");
+      return false;
+    }
+    this.#perClient.set(key, mine + 1);
+    return true;
+  }
+
+  unclaim(address: string): void {
     const key = keyOf(address);
     const mine = this.#perClient.get(key) ?? 0;
     if (mine <= 1) this.#perClient.delete(key);

@@ -8,9 +8,10 @@ import type { FramerLimits } from "../xmpp/framer.ts";
 import type { Admission } from "./admission.ts";
 import type { ForwardedBy } from "./http/forwarded.ts";
 import type { HttpPort } from "./http/http-port.ts";
+import { nextLinkId } from "./links.ts";
 import type { ListenerOptions } from "./options.ts";
 import { ProxyHeaderReader } from "./proxy-protocol.ts";
-import { type LinkHost, type LinkInit, nextLinkId, TcpLink } from "./tcp-link.ts";
+import { type LinkHost, type LinkInit, TcpLink } from "./tcp-link.ts";
 import { openDoor } from "./tls-door.ts";
 import { TrustedNetworks } from "./trusted-networks.ts";
 

@@ -83,6 +83,23 @@ export const limitsOptions = z
 
 export type LimitsOptions = z.infer<typeof limitsOptions>;
 
+function httpPath(usual: string) {
+  const expected = `a path such as "${usual}"`;
+  return z
+    .string()
+    .regex(/^\/[\w.~/-]*$/)
+    .default(usual)
+    .meta({ expected });
+}
+
+function httpUrl(scheme: "ws" | "http") {
+  const expected = `an address such as "${scheme}s://{domain}/…"`;
+  return z
+    .string()
+    .regex(new RegExp(`^${scheme}s?://[^\\s"'<>]+$`))
+    .meta({ expected });
+}
+
 const seconds = (min: number, max: number, usual: number) => z.number().min(min).max(max).default(usual);
 
 export const httpOptions = z
@@ -111,6 +128,61 @@ export const httpOptions = z
       unit: "s",
       reload: true,
     }),
+    origins: z
+      .array(z.string().regex(/^(\*|https?:\/\/[^\s/"'<>]+)$/))
+      .default([])
+      .meta({
+        description:
+          "Web sites whose pages may connect, besides those of the served domains (`https://` and the domain, any port): " +
+          '`https://chat.example.com`, with a port where it is not the usual one, or `"*"` for all.',
+        expected: 'an origin such as "https://chat.example.com", or "*"',
+        reload: true,
+      }),
+    websocket: z
+      .strictObject({
+        path: httpPath("/ws").meta({ description: "Where WebSocket clients connect (RFC 7395).", reload: false }),
+        ping_interval: z
+          .number()
+          .min(0)
+          .max(3600)
+          .default(30)
+          .meta({
+            description:
+              "Pings a WebSocket client after so much silence in either direction: it shows whether the client is there, " +
+              "and proxies on the way keep the connection (many forget it after 60 s). 0: never.",
+            unit: "s",
+            reload: true,
+          }),
+        pong_timeout: seconds(1, 600, 30).meta({
+          description: "How long the answer may take until the connection counts as lost.",
+          unit: "s",
+          reload: true,
+        }),
+        see_other_uri: httpUrl("ws").optional().meta({
+          description:
+            "Where clients are sent when this edge stops (RFC 7395 §3.6.1). Absent: they find out by themselves.",
+          reload: true,
+        }),
+      })
+      .prefault({})
+      .meta({ description: "XMPP over WebSocket." }),
+    host_meta: z
+      .strictObject({
+        websocket: httpUrl("ws")
+          .optional()
+          .meta({
+            description:
+              "The WebSocket address that clients are told. `{domain}` stands for the XMPP domain. Absent: `wss://`, the " +
+              "host that was asked, and the path above.",
+            reload: true,
+          }),
+        bosh: httpUrl("http").optional().meta({
+          description: "The BOSH address that clients are told. Absent: none is told.",
+          reload: true,
+        }),
+      })
+      .prefault({})
+      .meta({ description: "What `/.well-known/host-meta` and `.json` tell of each domain (XEP-0156)." }),
   })
   .prefault({})
   .meta({ description: "What browsers' connections may cost, and what they find (listeners `https`, `http`, `all`)." });

@@ -19,5 +19,7 @@ export type FramingCondition =
   | "policy-violation"
   /** Text between first-level elements (RFC 6120 §4.9.3.1). */
   | "bad-format"
+  /** A message of a WebSocket that leaves a namespace to an opening tag (RFC 7395 §3.3.3). */
+  | "invalid-namespace"
   /** An XML declaration that names an encoding other than UTF-8 (RFC 6120 §11.6). */
   | "unsupported-encoding";

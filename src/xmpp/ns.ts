@@ -17,6 +17,7 @@ export const NS = {
   delay: "urn:xmpp:delay", // XEP-0203
   compressFeature: "http://jabber.org/features/compress", // XEP-0138
   compress: "http://jabber.org/protocol/compress", // XEP-0138
+  framing: "urn:ietf:params:xml:ns:xmpp-framing", // RFC 7395 §3.3.2
   xml: "http://www.w3.org/XML/1998/namespace",
   xmlns: "http://www.w3.org/2000/xmlns/",
 } as const;

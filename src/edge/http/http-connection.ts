@@ -1,16 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Sweepable } from "../../base/janitor.ts";
-import { meter } from "../../base/meter.ts";
 import type { Endpoint } from "../../session/ports.ts";
 import type { ForwardedBy } from "./forwarded.ts";
 import type { HttpHost } from "./http-port.ts";
-
-export const httpRefused = meter.counter(
-  "breakwater_http_refused_total",
-  "Requests and connections of browsers refused, by reason",
-  ["reason"],
-);
+import { httpRefused } from "./route.ts";
 
 /** What the listener knows of a connection. */
 export interface HttpConnectionInit {

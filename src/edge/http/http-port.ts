@@ -5,10 +5,11 @@ import type { Janitor } from "../../base/janitor.ts";
 import type { Log } from "../../base/log.ts";
 import { meter } from "../../base/meter.ts";
 import type { Endpoint } from "../../session/ports.ts";
+import type { Admission } from "../admission.ts";
 import type { HttpOptions } from "../options.ts";
 import { clientAddress } from "./forwarded.ts";
-import { HttpConnection, type HttpConnectionInit, hasBody, httpRefused } from "./http-connection.ts";
-import { answer, type HttpRoute } from "./route.ts";
+import { HttpConnection, type HttpConnectionInit, hasBody } from "./http-connection.ts";
+import { answer, type HttpRoute, httpRefused, refuseUpgrade, type UpgradeRoute } from "./route.ts";
 
 const requests = meter.counter("breakwater_http_requests_total", "Requests of browsers, by path and status", [
   "path",
@@ -19,13 +20,8 @@ export interface HttpHost {
   readonly clock: Clock;
   readonly janitor: Janitor;
   readonly log: Log;
+  readonly admission: Admission;
   options(): HttpOptions;
-}
-
-/** A request that wants to leave HTTP: the route for `Upgrade: websocket`. */
-export interface UpgradeRoute extends HttpRoute {
-  /** Takes the socket over, or answers on it and ends it. */
-  upgrade(request: IncomingMessage, socket: Socket, head: Buffer, client: Endpoint, server: Endpoint): void;
 }
 
 const CONNECTION = Symbol("connection");
@@ -120,7 +116,13 @@ export class HttpPort {
     if (connection === null || this.#stopping) return void socket.destroy();
     connection.release();
     this.#connections.delete(connection);
-    this.#upgrade!.upgrade(request, socket, head, clientOf(request, connection), connection.init.server);
+    const client = clientOf(request, connection);
+    if (connection.init.forwarded !== null) {
+      const { admission } = this.#host;
+      if (!admission.claim(client.address)) return refuseUpgrade(socket, 429, "connections", "Too Many Requests");
+      socket.once("close", () => admission.unclaim(client.address));
+    }
+    this.#upgrade!.upgrade(request, socket, head, client, connection.init.server);
   }
 
   // What is not HTTP, or too much of it (RFC 9112 §3, RFC 6585 §5).
