@@ -8,7 +8,7 @@ const sent = meter.counter("breakwater_keepalives_total", "Keepalives sent to si
 /**
  * Keepalives towards clients, whitespace on TCP (RFC 6120 §4.6.1): routers on the way keep a connection that speaks now
  * and then. Nothing of it reaches the core or is counted. Whether the client is there at all is stream-management's
- * question. `options` are replaced by a reload and hold from then on.
+ * question; here only a client that takes nothing is given up. `options` are replaced by a reload and hold from then on.
  */
 export class Keepalive implements Feature {
   readonly name = "keepalive";
@@ -26,6 +26,9 @@ export class Keepalive implements Feature {
 class KeepalivePart implements Part {
   readonly #feature: Keepalive;
   readonly #session: Session;
+  // Bytes that waited at the last look, and when they last became fewer.
+  #pending = 0;
+  #takenAt = 0;
 
   constructor(feature: Keepalive, session: Session) {
     this.#feature = feature;
@@ -35,9 +38,23 @@ class KeepalivePart implements Part {
   tick(now: number): void {
     const { link, phase } = this.#session;
     if (link === null || phase === "draining") return;
+    if (this.#takesNothing(now, link.pendingBytes)) {
+      return this.#session.on(this.#session.resumable ? "lost" : "gone", "slow-client");
+    }
     const { whitespace_interval: interval } = this.#feature.options;
     if (interval === 0 || now - Math.max(link.heardAt, link.wroteAt) < interval * 1000) return;
     sent.inc();
     link.keepAlive();
+  }
+
+  // TCP alone never gives up a peer that is there and does not read.
+  #takesNothing(now: number, pending: number): boolean {
+    if (pending === 0 || pending < this.#pending || this.#pending === 0) this.#takenAt = now;
+    this.#pending = pending;
+    return pending > 0 && now - this.#takenAt >= this.#feature.options.write_timeout * 1000;
+  }
+
+  phaseChanged(): void {
+    this.#pending = 0;
   }
 }

@@ -14,6 +14,12 @@ export const keepaliveOptions = z
         unit: "s",
         reload: true,
       }),
+    write_timeout: z.number().min(10).max(3600).default(120).meta({
+      description:
+        "A client that takes nothing of what is written to it for so long has lost its connection, or never reads.",
+      unit: "s",
+      reload: true,
+    }),
     tcp_keepalive: z
       .number()
       .int()
