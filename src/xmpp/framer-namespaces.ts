@@ -10,6 +10,12 @@ export interface StreamScope {
   readonly prefixes: ReadonlyMap<string, string>;
 }
 
+/** What the frames of a stream are read by: its header, once that is read. */
+export interface StreamRoot extends StreamScope {
+  /** The name of the root element, for its end tag. */
+  readonly name: Uint8Array;
+}
+
 /** Namespaces that decide what a frame is. Their index here is their number; 0 is any other. */
 const KNOWN = ["", NS.client, NS.streams, NS.sm, NS.sm2, NS.sasl, NS.tls, NS.csi];
 const KNOWN_BYTES = KNOWN.map((uri) => Buffer.from(uri));
@@ -62,9 +68,11 @@ const KINDS_OF = KNOWN.map((uri) =>
 
 /** The kind of an element by the number of its namespace and the local name in `b[start, end)`. */
 export function kindOf(namespace: number, b: Buffer, start: number, end: number): FrameKind {
-  for (const row of KINDS_OF[namespace]!) {
-    const { length } = row.name;
-    if (length === 0 || (length === end - start && sameBytes(row.name, 0, b, start, length))) return row.kind;
+  const rows = KINDS_OF[namespace]!;
+  for (let i = 0; i < rows.length; i++) {
+    const { name, kind } = rows[i]!;
+    const { length } = name;
+    if (length === 0 || (length === end - start && sameBytes(name, 0, b, start, length))) return kind;
   }
   return KIND.other;
 }
@@ -169,17 +177,24 @@ export class FrameNamespaces {
     return attributeValue(b, base + this.#rows[found * FIELDS + 2]!, base + this.#rows[found * FIELDS + 3]!);
   }
 
-  /** All that the header declares. */
-  scope(b: Buffer, base: number, defaultNamespace: string): StreamScope {
+  /** The root whose name is `b[nameStart, nameEnd)` and whose declarations these are. */
+  root(b: Buffer, base: number, nameStart: number, nameEnd: number, defaultNamespace: string): StreamRoot {
     const prefixes = new Map<string, string>();
     for (let row = 0; row < this.count; row++) {
       const prefix = b.toString("utf8", base + this.#rows[row * FIELDS]!, base + this.#rows[row * FIELDS + 1]!);
       if (prefix !== "xml") prefixes.set(prefix, this.uri(b, base, 0, 0, row, null));
     }
+    const { name } = USUAL_ROOT;
+    const length = nameEnd - nameStart;
     const usual = defaultNamespace === NS.client && prefixes.size === 1 && prefixes.get("stream") === NS.streams;
-    return usual ? USUAL_SCOPE : { defaultNamespace, prefixes };
+    if (usual && length === name.length && sameBytes(name, 0, b, nameStart, length)) return USUAL_ROOT;
+    return { defaultNamespace, prefixes, name: new Uint8Array(b.subarray(nameStart, nameEnd)) };
   }
 }
 
-/** What nearly every client and core declares: one object for all their streams. */
-const USUAL_SCOPE: StreamScope = { defaultNamespace: NS.client, prefixes: new Map([["stream", NS.streams]]) };
+/** What nearly every client and core sends: one object for all their streams. */
+const USUAL_ROOT: StreamRoot = {
+  defaultNamespace: NS.client,
+  prefixes: new Map([["stream", NS.streams]]),
+  name: new Uint8Array(Buffer.from("stream:stream")),
+};

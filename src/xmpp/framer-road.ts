@@ -15,14 +15,16 @@ const XML_LENGTH = 36;
 const XMLNS_LENGTH = 29;
 /** A tag with more attributes is none of the usual ones; comparing each name with each must stay cheap. */
 const FEW = 12;
+/** A longer tag that is cut off is not tried again from its start: reading must stay linear. */
+const SHORT_TAG = 512;
 /** Four bytes are looked at together, the first in the lowest bits; elsewhere byte by byte. */
 const FOUR_AT_ONCE = new Uint8Array(Int32Array.of(1).buffer)[0] === 1;
 
 /**
- * The usual road through a frame, from behind a `<`: tag after tag in one go, as long as they look like nearly all
- * traffic. What is unusual, wrong, or cut off by the end of the chunk is handed over to `readOn`: a tag from its start,
- * text at the byte in question. That takes every byte that comes here, only slower, so this adds speed and no rules; and
- * as a tag is tried here once, when its first bytes come, nothing is read more than twice.
+ * The usual road through a frame, from behind a `<` or in text: tag after tag in one go, as long as they look like nearly
+ * all traffic. What is unusual or wrong is handed over to `readOn`: a tag from its start, text at the byte in question.
+ * That takes every byte that comes here, only slower, so this adds speed and no rules. A tag that the end of the chunk
+ * cuts off is right so far; it waits for more bytes and is read again from its start then.
  *
  * Written for the compiler: positions stay 32-bit integers by `| 0`, and little is kept, as what a tag holds can be found
  * again in the tag. `words` are the same bytes as `b`, from `wordShift` bytes before them, as far as they fill words.
@@ -38,20 +40,23 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
   const base = scan.base | 0;
   const maxDepth = scan.maxDepth | 0;
   const maxElements = scan.maxElements | 0;
-  const maxAttributes = Math.min(scan.maxAttributes, FEW) | 0;
+  // biome-ignore lint/complexity/useMathMinMax: Math.min makes a floating-point number of it.
+  const maxAttributes = (scan.maxAttributes < FEW ? scan.maxAttributes : FEW) | 0;
   const baseFlags = scan.baseFlags | 0;
   let names = scan.names;
   let depth = scan.depth | 0;
   let elements = scan.elements | 0;
   let p = scan.pos | 0;
   let c = 0;
+  let inText = scan.stage === IN_TEXT;
 
   for (;;) {
     const tag = p;
-    if (p >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
+    if (p >= stop) return turnOff(scan, p, inText ? IN_TEXT : AFTER_LT, depth, elements);
     c = b[p]!;
-    if (NAME[c] === NAME_START) {
-      if (depth >= maxDepth || elements >= maxElements) return turnOff(scan, tag, AFTER_LT, depth, elements);
+    if (inText) inText = false;
+    else if (NAME[c] === NAME_START) {
+      if (depth >= maxDepth || elements >= maxElements) return leaveTag(scan, tag, p, stop, depth, elements);
       p = (p + 1) | 0;
       while (p < stop) {
         c = b[p]!;
@@ -61,18 +66,16 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
       const nameEnd = p;
       let count = 0;
       let mask = 0;
-      let xmlnsFrom = 0;
-      let xmlnsEnd = 0;
 
       while (c === 0x20) {
         p = (p + 1) | 0;
-        if (p >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
+        if (p >= stop) return leaveTag(scan, tag, p, stop, depth, elements);
         const first = b[p]!;
         if (NAME[first] !== NAME_START) {
           c = first === 0x20 ? 0 : first;
           break;
         }
-        if (count >= maxAttributes) return turnOff(scan, tag, AFTER_LT, depth, elements);
+        if (count >= maxAttributes) return leaveTag(scan, tag, p, stop, depth, elements);
         const from = p;
         p = (p + 1) | 0;
         while (p < stop) {
@@ -82,7 +85,7 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
         }
         if (c === 0x3a && p - from === 3 && isXmlPrefix(b, from, 3)) {
           p = (p + 1) | 0;
-          if (p >= stop || NAME[b[p]!] !== NAME_START) return turnOff(scan, tag, AFTER_LT, depth, elements);
+          if (p >= stop || NAME[b[p]!] !== NAME_START) return leaveTag(scan, tag, p, stop, depth, elements);
           while (p < stop) {
             c = b[p]!;
             if (NAME[c] === 0) break;
@@ -91,15 +94,17 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
         }
         const length = (p - from) | 0;
         const bit = attributeBit(first, length);
-        if ((mask & bit) !== 0 && isBefore(b, nameEnd, from, p)) return turnOff(scan, tag, AFTER_LT, depth, elements);
+        if ((mask & bit) !== 0 && isBefore(b, nameEnd, from, p)) return leaveTag(scan, tag, p, stop, depth, elements);
         mask |= bit;
         count = (count + 1) | 0;
-        const valueFrom = (p + 2) | 0;
-        if (c !== 0x3d || valueFrom >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
-        const quote = b[(p + 1) | 0]!;
-        if (quote !== 0x22 && quote !== 0x27) return turnOff(scan, tag, AFTER_LT, depth, elements);
+        if (c !== 0x3d) return leaveTag(scan, tag, p, stop, depth, elements);
+        p = (p + 1) | 0;
+        if (p >= stop) return leaveTag(scan, tag, p, stop, depth, elements);
+        const quote = b[p]!;
+        if (quote !== 0x22 && quote !== 0x27) return leaveTag(scan, tag, p, stop, depth, elements);
 
-        p = valueFrom;
+        p = (p + 1) | 0;
+        const valueFrom = p;
         // "&" differs from either quote in one bit.
         const both = quote === 0x27 ? 0x27272727 : 0x26262626;
         const differ = quote === 0x27 ? 0x01010101 : 0x04040404;
@@ -127,25 +132,27 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
               p = (p + 1) | 0;
             }
           }
-          if (p >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
+          if (p >= stop) return leaveTag(scan, tag, p, stop, depth, elements);
           c = b[p]!;
           if (c === quote) break;
           const past = c >= 0x80 ? skipUtf8(b, p, stop, VALUE) | 0 : c === 0x26 ? usualReference(b, p, stop) | 0 : 0;
-          if (past <= p || (c === 0x26 && length === 5)) return turnOff(scan, tag, AFTER_LT, depth, elements);
+          if (past <= p || (c === 0x26 && length === 5)) return leaveTag(scan, tag, p, stop, depth, elements);
           p = past;
         }
         if (length === 5 && first === 0x78 && isXmlPrefix(b, from, 5)) {
-          xmlnsFrom = valueFrom;
-          xmlnsEnd = p;
+          const uriLength = (p - valueFrom) | 0;
+          if (depth === 0 || baseFlags !== 0 || uriLength === XML_LENGTH || uriLength === XMLNS_LENGTH) {
+            declare(scan, b, (depth + 1) | 0, DECLARES.defaultNamespace, 0, valueFrom, p, false);
+          }
         }
         p = (p + 1) | 0;
-        if (p >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
+        if (p >= stop) return leaveTag(scan, tag, p, stop, depth, elements);
         c = b[p]!;
       }
 
       const empty = c === 0x2f;
       if (empty) p = (p + 1) | 0;
-      if (p >= stop || b[p] !== 0x3e) return turnOff(scan, tag, AFTER_LT, depth, elements);
+      if (p >= stop || b[p] !== 0x3e) return leaveTag(scan, tag, p, stop, depth, elements);
       p = (p + 1) | 0;
       const slot = depth << 1;
       if (slot >= names.length) names = scan.growNames();
@@ -153,12 +160,6 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
       names[(slot + 1) | 0] = (nameEnd - base) | 0;
       depth = (depth + 1) | 0;
       elements = (elements + 1) | 0;
-      if (xmlnsFrom !== 0) {
-        const length = (xmlnsEnd - xmlnsFrom) | 0;
-        if (depth === 1 || baseFlags !== 0 || length === XML_LENGTH || length === XMLNS_LENGTH) {
-          declare(scan, b, depth, DECLARES.defaultNamespace, 0, xmlnsFrom, xmlnsEnd, false);
-        }
-      }
       if (depth === 1 || baseFlags !== 0) {
         if (settle(scan, b, depth, baseFlags, p)) return arrive(scan, p, empty ? SCAN.emptyHeader : SCAN.header);
       }
@@ -173,18 +174,19 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
       let from = names[slot]! | 0;
       const nameStop = (p + names[(slot + 1) | 0]! - from) | 0;
       from = (from + base) | 0;
-      if (nameStop >= stop) return turnOff(scan, tag, AFTER_LT, depth, elements);
-      while (p < nameStop) {
+      // biome-ignore lint/complexity/useMathMinMax: Math.min makes a floating-point number of it.
+      const compareStop = nameStop < stop ? nameStop : stop;
+      while (p < compareStop) {
         if (b[p] !== b[from]) break;
         p = (p + 1) | 0;
         from = (from + 1) | 0;
       }
-      if (p < nameStop || b[p] !== 0x3e) return turnOff(scan, tag, AFTER_LT, depth, elements);
+      if (p < nameStop || p >= stop || b[p] !== 0x3e) return leaveTag(scan, tag, p, stop, depth, elements);
       p = (p + 1) | 0;
       if (scan.mustLeave !== 0) leave(scan, b, depth);
       depth = (depth - 1) | 0;
       if (depth === 0) return arrive(scan, p, SCAN.element);
-    } else return turnOff(scan, tag, AFTER_LT, depth, elements);
+    } else return leaveTag(scan, tag, p, stop, depth, elements);
 
     for (;;) {
       // Most tags follow each other without text between them.
@@ -223,6 +225,12 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
     }
     p = (p + 1) | 0;
   }
+}
+
+/** The tag that begins at `tag` is not read here any further than to `p`. */
+function leaveTag(scan: FrameScan, tag: number, p: number, stop: number, depth: number, elements: number): number {
+  turnOff(scan, tag, AFTER_LT, depth, elements);
+  return p >= stop && stop - tag < SHORT_TAG ? SCAN.more : SCAN.handOver;
 }
 
 function arrive(scan: FrameScan, p: number, what: number): number {

@@ -1,7 +1,7 @@
 import { type FrameKind, KIND } from "./frame.ts";
 import type { FramerLimits } from "./framer.ts";
 import { TagAttributes } from "./framer-attributes.ts";
-import { FrameNamespaces, namespaceOf, type StreamScope } from "./framer-namespaces.ts";
+import { FrameNamespaces, namespaceOf, type StreamRoot } from "./framer-namespaces.ts";
 import { ReferenceReader } from "./framer-reference.ts";
 import { refusal } from "./framer-refusals.ts";
 import { usualRoad } from "./framer-road.ts";
@@ -10,6 +10,8 @@ import { readOn } from "./framer-states.ts";
 import { NS } from "./ns.ts";
 import type { XmlDeclaration } from "./xml-declaration.ts";
 
+/** Fewer new bytes than this are read one by one: the road may begin a tag again, and must not do so for each byte. */
+const MIN_FRESH = 16;
 /** Limits beyond this are none: positions are 32-bit integers. */
 const MOST = 0x3fff_ffff;
 
@@ -31,8 +33,8 @@ export class FrameScan {
   /** Where the top start tag and its name end. */
   tagEnd = 0;
   nameEnd = 0;
-  /** Of a header: what it declares. */
-  declared: StreamScope | null = null;
+  /** Of a header: the root that it opens. */
+  declared: StreamRoot | null = null;
 
   limits: FramerLimits | null = null;
   maxBytes = 0;
@@ -40,10 +42,11 @@ export class FrameScan {
   maxElements = 0;
   maxAttributes = 0;
   /** Null: the frame is the header itself. */
-  scope: StreamScope | null = null;
-  /** The number of the scope's default namespace (see framer-namespaces.ts). */
+  root: StreamRoot | null = null;
+  /** The number of the root's default namespace (see framer-namespaces.ts). */
   defaultNamespace = 0;
-  rootName: Uint8Array | null = null;
+  /** Bytes before the frame that count towards its limit. */
+  spent = 0;
   /** `<?xml` may come. */
   mayDeclare = false;
   /** The flags that every start tag of this frame begins with. */
@@ -82,47 +85,49 @@ export class FrameScan {
   readonly reference = new ReferenceReader();
   declaration: XmlDeclaration | null = null;
 
-  /**
-   * Begins with the frame whose `<` is at `base`. `scope` and `rootName` are the stream header's, or null when the frame
-   * is the header itself; `maxBytes` is what the limits leave of it, and `mayDeclare` whether `<?xml` may come.
-   */
-  begin(
-    base: number,
-    limits: FramerLimits,
-    maxBytes: number,
-    scope: StreamScope | null,
-    rootName: Uint8Array | null,
-    mayDeclare: boolean,
-  ): void {
+  /** Begins with the frame of an open stream whose `<` is at `base`. */
+  begin(base: number, limits: FramerLimits, root: StreamRoot): void {
+    if (this.limits !== limits) this.#obey(limits);
+    if (this.root !== root) this.#enter(root);
+    this.#reset(base, 0);
+  }
+
+  /** Begins with a stream header. `spent` bytes of its limit are used up; `mayDeclare` says whether `<?xml` may come. */
+  beginHeader(base: number, limits: FramerLimits, spent: number, mayDeclare: boolean): void {
+    this.#obey(limits);
+    this.#enter(null);
+    this.mayDeclare = mayDeclare;
+    this.#reset(base, spent);
+  }
+
+  #reset(base: number, spent: number): void {
     this.base = base;
     this.pos = base + 1;
+    this.spent = spent;
     this.usesStreamPrefix = false;
-    this.maxBytes = Math.min(maxBytes, MOST);
-    if (this.limits !== limits) this.#obey(limits);
-    if (this.scope !== scope || scope === null) this.#enter(scope);
-    this.rootName = rootName;
-    this.mayDeclare = mayDeclare;
     this.stage = STAGE.afterLt;
     this.depth = 0;
     this.elements = 0;
     this.defaultAt = -1;
     this.defaultDepth = 0;
     this.mustLeave = this.baseFlags;
-    if (this.namespaces.count > 0) this.namespaces.clear();
+    if (this.namespaces.count !== 0) this.namespaces.clear();
     if (this.declaration !== null) this.declaration = null;
   }
 
   #obey(limits: FramerLimits): void {
     this.limits = limits;
+    this.maxBytes = Math.min(limits.maxBytes, MOST);
     this.maxDepth = Math.min(limits.maxDepth, MOST);
     this.maxElements = Math.min(limits.maxElements, MOST);
     this.maxAttributes = Math.min(limits.maxAttributes, MOST);
   }
 
-  #enter(scope: StreamScope | null): void {
-    this.scope = scope;
-    this.defaultNamespace = scope === null ? 0 : namespaceOf(scope.defaultNamespace);
-    this.baseFlags = scope === null || scope.defaultNamespace === NS.client ? 0 : FLAG.foreignDefault;
+  #enter(root: StreamRoot | null): void {
+    this.root = root;
+    this.mayDeclare = false;
+    this.defaultNamespace = root === null ? 0 : namespaceOf(root.defaultNamespace);
+    this.baseFlags = root === null || root.defaultNamespace === NS.client ? 0 : FLAG.foreignDefault;
   }
 
   /** The bytes from `base` on are now at `base` of another buffer. */
@@ -140,14 +145,16 @@ export class FrameScan {
 
   /**
    * Reads on, up to `end`. Answers one of SCAN and throws FramingError. `words` are the same bytes as `b`, from `shift`
-   * bytes before them, as far as they fill words.
+   * bytes before them, as far as they fill words. `fresh` is how many of the bytes are new.
    */
-  run(b: Buffer, words: Int32Array, shift: number, end: number): number {
-    const limit = this.base + this.maxBytes;
-    const stop = Math.min(end, limit);
+  run(b: Buffer, words: Int32Array, shift: number, end: number, fresh: number): number {
+    const limit = (this.base + this.maxBytes - this.spent) | 0;
+    // biome-ignore lint/complexity/useMathMinMax: Math.min makes a floating-point number of it.
+    const stop = end < limit ? end : limit;
     for (;;) {
+      const atStart = this.stage === STAGE.afterLt || this.stage === STAGE.inText;
       let what: number = SCAN.handOver;
-      if (this.stage === STAGE.afterLt) what = usualRoad(this, b, words, shift, stop);
+      if (atStart && fresh >= MIN_FRESH) what = usualRoad(this, b, words, shift, stop);
       if (what === SCAN.handOver) what = readOn(this, b, stop);
       if (what === SCAN.handOver) continue;
       if (what === SCAN.more && stop < end) {

@@ -1,7 +1,7 @@
 import { attributeValue } from "./attribute-value.ts";
 import { KIND } from "./frame.ts";
 import { REPEATED } from "./framer-attributes.ts";
-import { kindOf, namespaceOf, namespaceOfSpan, OF_HEADER, OF_XML, UNDECLARED } from "./framer-namespaces.ts";
+import { kindOf, namespaceOf, namespaceOfSpan, OF_HEADER, UNDECLARED } from "./framer-namespaces.ts";
 import { quoted, refusal } from "./framer-refusals.ts";
 import type { FrameScan } from "./framer-scan.ts";
 import { DECLARES, FLAG } from "./framer-stages.ts";
@@ -96,38 +96,54 @@ function reservedUri(b: Buffer, from: number, p: number, dirty: boolean): string
   return uri === NS.xml || uri === NS.xmlns ? uri : "";
 }
 
-/** A start tag is complete and ends at `p`: namespaces, and for the top element its kind. True: it is the header. */
+/**
+ * A start tag is complete and ends at `p`: namespaces, and for the top element its kind. True: it is the header. Needed
+ * for a top element, and for others when there are flags.
+ */
 export function settle(scan: FrameScan, b: Buffer, depth: number, flags: number, p: number): boolean {
-  const { base, scope } = scan;
-  const start = scan.names[depth * 2 - 2]!;
-  const end = scan.names[depth * 2 - 1]!;
-  const prefixed = (flags & FLAG.elementPrefix) !== 0;
-  let found = OF_XML;
-  if (prefixed) found = resolve(scan, b, start, scan.elementColon, p);
-  else if ((flags & FLAG.foreignDefault) !== 0 && scan.defaultDepth === 0) scan.usesStreamPrefix = true;
-  if ((flags & FLAG.attributePrefix) !== 0) settleAttributes(scan, b, end, p);
+  if (flags !== 0) settleNames(scan, b, depth, flags, p);
   if (depth !== 1) return false;
-
+  const base = scan.base;
+  const names = scan.names;
+  const end = names[1]!;
   scan.tagEnd = p - base;
   scan.nameEnd = end;
-  const at = scan.defaultAt;
-  if (scope === null) {
+  if (scan.root === null) {
+    const at = scan.defaultAt;
+    const defaultNamespace = at < 0 ? "" : attributeValue(b, base + at, base + scan.defaultEnd);
     scan.kind = KIND.streamHeader;
-    scan.declared = scan.namespaces.scope(b, base, at < 0 ? "" : attributeValue(b, base + at, base + scan.defaultEnd));
+    scan.declared = scan.namespaces.root(b, base, base + names[0]!, base + end, defaultNamespace);
     return true;
   }
-  let namespace: number;
-  if (prefixed) namespace = namespaceOf(scan.namespaces.uri(b, base, start, scan.elementColon, found, scope));
-  else if (at < 0) namespace = scan.defaultNamespace;
-  else if (scan.defaultDirty) namespace = namespaceOf(attributeValue(b, base + at, base + scan.defaultEnd));
-  else namespace = namespaceOfSpan(b, base + at, base + scan.defaultEnd);
-  scan.kind = kindOf(namespace, b, base + (prefixed ? scan.elementColon + 1 : start), base + end);
+  const local = (flags & FLAG.elementPrefix) === 0 ? names[0]! : scan.elementColon + 1;
+  scan.kind = kindOf(namespaceOfTop(scan, b, flags), b, base + local, base + end);
   return false;
+}
+
+function settleNames(scan: FrameScan, b: Buffer, depth: number, flags: number, p: number): void {
+  const start = scan.names[depth * 2 - 2]!;
+  if ((flags & FLAG.elementPrefix) !== 0) resolve(scan, b, start, scan.elementColon, p);
+  else if ((flags & FLAG.foreignDefault) !== 0 && scan.defaultDepth === 0) scan.usesStreamPrefix = true;
+  if ((flags & FLAG.attributePrefix) !== 0) settleAttributes(scan, b, scan.names[depth * 2 - 1]!, p);
+}
+
+/** The number of the top element's namespace. */
+function namespaceOfTop(scan: FrameScan, b: Buffer, flags: number): number {
+  const { base, root, namespaces, elementColon } = scan;
+  if ((flags & FLAG.elementPrefix) !== 0) {
+    const start = scan.names[0]!;
+    const found = namespaces.resolve(b, base, start, elementColon, root);
+    return namespaceOf(namespaces.uri(b, base, start, elementColon, found, root));
+  }
+  const at = scan.defaultAt;
+  if (at < 0) return scan.defaultNamespace;
+  if (scan.defaultDirty) return namespaceOf(attributeValue(b, base + at, base + scan.defaultEnd));
+  return namespaceOfSpan(b, base + at, base + scan.defaultEnd);
 }
 
 /** Every prefix is declared, and no two attributes have one expanded name (Namespaces in XML 1.0 §5 and §6.3). */
 function settleAttributes(scan: FrameScan, b: Buffer, nameEnd: number, p: number): void {
-  const { base, scope } = scan;
+  const { base, root } = scan;
   const names = new Set<string>();
   let at = skipSpace(b, base + nameEnd);
   while (b[at] !== 0x3e && b[at] !== 0x2f) {
@@ -135,7 +151,7 @@ function settleAttributes(scan: FrameScan, b: Buffer, nameEnd: number, p: number
     const colon = colonIn(b, at, end);
     if (colon < end && !isXmlPrefix(b, at, colon - at)) {
       const found = resolve(scan, b, at - base, colon - base, p);
-      const uri = scan.namespaces.uri(b, base, at - base, colon - base, found, scope);
+      const uri = scan.namespaces.uri(b, base, at - base, colon - base, found, root);
       const before = names.size;
       if (names.add(`${b.toString("utf8", colon + 1, end)} ${uri}`).size === before) {
         throw refusal(scan, "not-well-formed", "two attributes with one expanded name", p);
@@ -146,7 +162,7 @@ function settleAttributes(scan: FrameScan, b: Buffer, nameEnd: number, p: number
 }
 
 function resolve(scan: FrameScan, b: Buffer, start: number, colon: number, p: number): number {
-  const found = scan.namespaces.resolve(b, scan.base, start, colon, scan.scope);
+  const found = scan.namespaces.resolve(b, scan.base, start, colon, scan.root);
   if (found === UNDECLARED) {
     throw refusal(scan, "not-well-formed", `prefix ${quoted(scan, b, start, colon)} is not declared`, p);
   }

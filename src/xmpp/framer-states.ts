@@ -142,7 +142,7 @@ function readMarkup(scan: FrameScan, c: number, p: number): number {
   scan.token = next - scan.base;
   if (c === 0x2f) {
     if (!atTop) return goTo(scan, STAGE.inEndName, next);
-    if (scan.rootName === null) throw refusal(scan, "not-well-formed", "end tag before the stream header", p);
+    if (scan.root === null) throw refusal(scan, "not-well-formed", "end tag before the stream header", p);
     return goTo(scan, STAGE.inStreamEnd, next);
   }
   if (c === 0x21) return goTo(scan, STAGE.afterBang, next);
@@ -329,7 +329,7 @@ function readAfterBang(scan: FrameScan, b: Buffer, stop: number): number {
   }
   if (word === DOCTYPE) throw refusal(scan, "restricted-xml", "document type declaration", from);
   if (scan.depth > 0) return goTo(scan, STAGE.inCdata, from + word.length);
-  const condition = scan.scope === null ? "not-well-formed" : "bad-format";
+  const condition = scan.root === null ? "not-well-formed" : "bad-format";
   throw refusal(scan, condition, "character data outside of a stanza", from);
 }
 
@@ -355,7 +355,7 @@ function readDeclaration(scan: FrameScan, b: Buffer, stop: number): number {
 
 /** `</` at the level of the stream: the root's name, white space, `>`. */
 function readStreamEnd(scan: FrameScan, b: Buffer, stop: number): number {
-  const name = scan.rootName!;
+  const { name } = scan.root!;
   const from = scan.base + scan.token;
   for (let p = scan.pos; p < stop; p++) {
     const at = p - from;

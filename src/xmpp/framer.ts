@@ -1,6 +1,6 @@
 import { type Frame, KIND } from "./frame.ts";
 import { Carry } from "./framer-carry.ts";
-import type { StreamScope } from "./framer-namespaces.ts";
+import type { StreamRoot, StreamScope } from "./framer-namespaces.ts";
 import { borrowScan, type FrameScan, giveBackScan } from "./framer-scan.ts";
 import { SCAN } from "./framer-stages.ts";
 import { SPACE } from "./framer-tables.ts";
@@ -21,11 +21,9 @@ export interface FramerLimits {
 }
 
 const NOTHING: Buffer = Buffer.alloc(0);
-/** Most streams have this root; they share its bytes. */
-const USUAL_ROOT: Uint8Array = Buffer.from("stream:stream");
-const NO_WORDS: Int32Array = new Int32Array(0);
 /** Shorter chunks are not worth a view of words: they go through the carry. */
 const MIN_WORDS = 64;
+const NO_WORDS: Int32Array = new Int32Array(0);
 
 type Phase = "start" | "prolog" | "open" | "closing" | "closed";
 
@@ -67,8 +65,7 @@ export class StanzaFramer {
   #phase: Phase = "start";
   /** Bytes of XML declaration and white space before the header: they count towards its limit. */
   #prolog = 0;
-  #scope: StreamScope | null = null;
-  #rootName: Uint8Array | null = null;
+  #root: StreamRoot | null = null;
   #error: FramingError | null = null;
 
   constructor(limits: FramerLimits) {
@@ -77,7 +74,7 @@ export class StanzaFramer {
 
   /** What the stream header declares, once it was handed out. */
   get header(): StreamScope | null {
-    return this.#scope;
+    return this.#root;
   }
 
   /** A frame has begun and is not complete. */
@@ -93,6 +90,7 @@ export class StanzaFramer {
 
   /** Hands over the next chunk. `stable`: its bytes never change; else they may once `next` has answered null. */
   feed(chunk: Buffer, stable: boolean): void {
+    if (this.#error !== null) return;
     if (this.#at < this.#chunk.length) {
       this.#chunk = Buffer.concat([this.#chunk.subarray(this.#at), chunk]);
       this.#stable = true;
@@ -135,8 +133,7 @@ export class StanzaFramer {
     }
     this.#phase = "start";
     this.#prolog = 0;
-    this.#scope = null;
-    this.#rootName = null;
+    this.#root = null;
   }
 
   /** Between frames of an open stream. */
@@ -147,7 +144,9 @@ export class StanzaFramer {
     while (p < end && SPACE[chunk[p]!] !== 0) p++;
     if (p >= end) return this.#dropChunk();
     if (chunk[p] !== 0x3c) throw new FramingError("bad-format", "text between stanzas");
-    return this.#open(p, this.limits.maxBytes, false);
+    const scan = borrowScan();
+    scan.begin(p, this.limits, this.#root!);
+    return this.#open(scan, p);
   }
 
   /** Before the header and after the end. */
@@ -179,22 +178,21 @@ export class StanzaFramer {
       throw new FramingError("policy-violation", `stream header longer than ${this.limits.maxBytes} bytes`);
     }
     if (chunk[p] !== 0x3c) throw new FramingError("not-well-formed", "something other than a stream header");
-    return this.#open(p, room - (p - first), this.#phase === "start");
+    const scan = borrowScan();
+    scan.beginHeader(p, this.limits, this.#prolog, this.#phase === "start");
+    return this.#open(scan, p);
   }
 
   /** Reads the frame that begins at `start` in the chunk. */
-  #open(start: number, maxBytes: number, mayDeclare: boolean): Frame | "end" | null {
-    const scan = borrowScan();
-    this.#scan = scan;
+  #open(scan: FrameScan, start: number): Frame | "end" | null {
     const chunk = this.#chunk;
     const end = chunk.length;
-    scan.begin(start, this.limits, maxBytes, this.#scope, this.#rootName, mayDeclare);
     if (end >= MIN_WORDS) {
       const shift = chunk.byteOffset & 3;
       if (this.#words === NO_WORDS) {
         this.#words = new Int32Array(chunk.buffer, chunk.byteOffset - shift, (end + shift) >> 2);
       }
-      const what = scan.run(chunk, this.#words, shift, end);
+      const what = scan.run(chunk, this.#words, shift, end, end - start);
       if (what !== SCAN.more) {
         this.#at = scan.pos;
         return this.#deliver(scan, what, chunk, this.#stable);
@@ -202,6 +200,7 @@ export class StanzaFramer {
     }
     // The chunk may be overwritten, or be far larger than what is kept of it.
     const carry = new Carry(end - start);
+    this.#scan = scan;
     this.#carry = carry;
     this.#at = start;
     if (end >= MIN_WORDS) this.#at += carry.take(chunk, start);
@@ -214,10 +213,11 @@ export class StanzaFramer {
     const chunk = this.#chunk;
     while (this.#at < chunk.length) {
       // Only as much as there is room for: most frames end soon, and what comes behind is read from the chunk itself.
-      this.#at += carry.take(chunk, this.#at);
+      const fresh = carry.take(chunk, this.#at);
+      this.#at += fresh;
       if (scan.base !== carry.start) scan.moveTo(carry.start);
       const { bytes, words } = carry.slab;
-      const what = scan.run(bytes, words, 0, carry.end);
+      const what = scan.run(bytes, words, 0, carry.end, fresh);
       if (what !== SCAN.more) {
         this.#at -= carry.end - scan.pos;
         carry.release(scan.pos);
@@ -229,19 +229,15 @@ export class StanzaFramer {
 
   /** The scan is through with what it read in `bytes`. */
   #deliver(scan: FrameScan, what: number, bytes: Buffer, stable: boolean): Frame | "end" | null {
-    const { base, pos } = scan;
-    if (what === SCAN.declaration) {
-      this.#prolog += pos - base;
-      this.#phase = "prolog";
-      this.#dropScan();
-      return this.#edge();
+    const base = scan.base;
+    const pos = scan.pos;
+    giveBackScan(scan);
+    if (this.#scan !== null) this.#dropScan();
+    if (what !== SCAN.element) {
+      this.#turn(scan, what);
+      if (what === SCAN.declaration) return this.#edge();
+      if (what === SCAN.streamEnd) return "end";
     }
-    if (what === SCAN.streamEnd) {
-      this.#phase = "closed";
-      this.#dropScan();
-      return "end";
-    }
-    if (what !== SCAN.element) this.#openStream(scan, bytes, what === SCAN.emptyHeader);
     const frame = this.#frame;
     frame.kind = scan.kind;
     frame.bytes = bytes;
@@ -252,21 +248,23 @@ export class StanzaFramer {
     frame.nameEnd = base + scan.nameEnd;
     frame.stable = stable;
     frame.usesStreamPrefix = scan.usesStreamPrefix;
-    this.#dropScan();
     return frame;
   }
 
-  #openStream(scan: FrameScan, bytes: Buffer, empty: boolean): void {
-    const name = bytes.subarray(scan.base + 1, scan.base + scan.nameEnd);
-    this.#rootName = USUAL_ROOT.length === name.length && name.equals(USUAL_ROOT) ? USUAL_ROOT : new Uint8Array(name);
-    this.#scope = scan.declared;
-    scan.declared = null;
-    this.#phase = empty ? "closing" : "open";
+  /** The stream enters another phase. */
+  #turn(scan: FrameScan, what: number): void {
+    if (what === SCAN.declaration) {
+      this.#prolog += scan.pos - scan.base;
+      this.#phase = "prolog";
+    } else if (what === SCAN.streamEnd) this.#phase = "closed";
+    else {
+      this.#phase = what === SCAN.emptyHeader ? "closing" : "open";
+      this.#root = scan.declared;
+      scan.declared = null;
+    }
   }
 
   #dropScan(): void {
-    if (this.#scan === null) return;
-    giveBackScan(this.#scan);
     this.#scan = null;
     this.#carry = null;
   }
