@@ -22,7 +22,7 @@ export class Outbox {
     }
     if (this.#bytes !== null) {
       this.#before ??= [];
-      this.#before.push(this.#bytes.subarray(this.#start, this.#end));
+      this.#before.push(slice(this.#bytes, this.#start, this.#end));
     }
     this.#bytes = bytes;
     this.#start = start;
@@ -35,7 +35,7 @@ export class Outbox {
    */
   flush(socket: Socket, copy: boolean): number {
     if (this.#bytes === null) return 0;
-    const last = this.#bytes.subarray(this.#start, this.#end);
+    const last = slice(this.#bytes, this.#start, this.#end);
     const before = this.#before;
     this.#bytes = null;
     this.#before = null;
@@ -55,4 +55,9 @@ export class Outbox {
     this.#bytes = null;
     this.#before = null;
   }
+}
+
+// Most chunks are one frame and leave whole: a new view of them would cost as much as the rest of a flush.
+function slice(bytes: Buffer, start: number, end: number): Buffer {
+  return start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end);
 }
