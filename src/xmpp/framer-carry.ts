@@ -45,10 +45,13 @@ export class Carry {
     this.slab.used = this.#stop;
   }
 
-  /** Takes bytes of `chunk` from `at` on, as many as there is room for; at least one. Returns how many. */
-  take(chunk: Buffer, at: number): number {
+  /** Takes bytes from `chunk[at, end)`, as many as there is room for; at least one. Returns how many. */
+  take(chunk: Buffer, at: number, end: number): number {
     if (this.end === this.#stop) this.#grow();
-    const count = Math.min(chunk.length - at, this.#stop - this.end);
+    const wanted = end - at;
+    const room = this.#stop - this.end;
+    // biome-ignore lint/complexity/useMathMinMax: Math.min makes a floating-point number of it.
+    const count = wanted < room ? wanted : room;
     copy(chunk, at, this.slab.bytes, this.end, count);
     this.end += count;
     return count;

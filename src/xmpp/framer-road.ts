@@ -2,11 +2,12 @@ import { attributeBit, isBefore } from "./framer-attributes.ts";
 import { usualReference } from "./framer-reference.ts";
 import type { FrameScan } from "./framer-scan.ts";
 import { declare, isXmlPrefix, leave, settle } from "./framer-settle.ts";
-import { DECLARES, SCAN, STAGE } from "./framer-stages.ts";
+import * as stages from "./framer-stages.ts";
 import * as tables from "./framer-tables.ts";
 import { skipUtf8 } from "./utf8.ts";
 
 // Constants of this module: the compiler knows them, and looks up imported ones each time.
+const { DECLARES, SCAN, STAGE } = stages;
 const { NAME, NAME_START, SPACE, TEXT, VALUE } = tables;
 const AFTER_LT = STAGE.afterLt;
 const IN_TEXT = STAGE.inText;

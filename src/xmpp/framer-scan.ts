@@ -5,10 +5,13 @@ import { FrameNamespaces, namespaceOf, type StreamRoot } from "./framer-namespac
 import { ReferenceReader } from "./framer-reference.ts";
 import { refusal } from "./framer-refusals.ts";
 import { usualRoad } from "./framer-road.ts";
-import { DECLARES, FLAG, SCAN, STAGE } from "./framer-stages.ts";
+import * as stages from "./framer-stages.ts";
 import { readOn } from "./framer-states.ts";
 import { NS } from "./ns.ts";
 import type { XmlDeclaration } from "./xml-declaration.ts";
+
+// Constants of this module: the compiler knows them, and looks up imported ones each time.
+const { DECLARES, FLAG, SCAN, STAGE } = stages;
 
 /** Fewer new bytes than this are read one by one: the road may begin a tag again, and must not do so for each byte. */
 const MIN_FRESH = 16;

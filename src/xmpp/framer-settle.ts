@@ -4,10 +4,12 @@ import { REPEATED } from "./framer-attributes.ts";
 import { kindOf, namespaceOf, namespaceOfSpan, OF_HEADER, UNDECLARED } from "./framer-namespaces.ts";
 import { quoted, refusal } from "./framer-refusals.ts";
 import type { FrameScan } from "./framer-scan.ts";
-import { DECLARES, FLAG } from "./framer-stages.ts";
+import * as stages from "./framer-stages.ts";
 import { NS } from "./ns.ts";
 import { attributeNameEnd, colonIn, skipSpace, valueEnd, valueStart } from "./tag-walk.ts";
 
+// Constants of this module: the compiler knows them, and looks up imported ones each time.
+const { DECLARES, FLAG } = stages;
 const XMLNS = Buffer.from("xmlns");
 
 /** Whether `b[at, at + length)` is `xml` or `xmlns`. */

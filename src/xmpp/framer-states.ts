@@ -2,11 +2,13 @@ import { attributeBit } from "./framer-attributes.ts";
 import { badCharacter, badName, refusal, tooManyAttributes, tooMuch, wrongEnd } from "./framer-refusals.ts";
 import type { FrameScan } from "./framer-scan.ts";
 import { checkAttribute, classify, declare, leave, settle } from "./framer-settle.ts";
-import { DECLARES, FLAG, SCAN, STAGE } from "./framer-stages.ts";
+import * as stages from "./framer-stages.ts";
 import * as tables from "./framer-tables.ts";
 import { decodeUtf8, INCOMPLETE, isNameChar, isNameStart, skipUtf8, utf8Length } from "./utf8.ts";
 import { XmlDeclaration } from "./xml-declaration.ts";
 
+// Constants of this module: the compiler knows them, and looks up imported ones each time.
+const { DECLARES, FLAG, SCAN, STAGE } = stages;
 const { CDATA, NAME, NAME_START, SPACE, TEXT, VALUE } = tables;
 const CDATA_OPEN = Buffer.from("[CDATA[");
 const DOCTYPE = Buffer.from("DOCTYPE");

@@ -2,8 +2,8 @@ import { type Frame, KIND } from "./frame.ts";
 import { Carry } from "./framer-carry.ts";
 import type { StreamRoot, StreamScope } from "./framer-namespaces.ts";
 import { borrowScan, type FrameScan, giveBackScan } from "./framer-scan.ts";
-import { SCAN } from "./framer-stages.ts";
-import { SPACE } from "./framer-tables.ts";
+import * as stages from "./framer-stages.ts";
+import * as tables from "./framer-tables.ts";
 import { FramingError } from "./framing-error.ts";
 
 export type { StreamScope } from "./framer-namespaces.ts";
@@ -19,6 +19,10 @@ export interface FramerLimits {
   /** Attributes of one element, namespace declarations included. */
   readonly maxAttributes: number;
 }
+
+// Constants of this module: the compiler knows them, and looks up imported ones each time.
+const { SCAN } = stages;
+const { SPACE } = tables;
 
 const NOTHING: Buffer = Buffer.alloc(0);
 /** Shorter chunks are not worth a view of words: they go through the carry. */
@@ -53,6 +57,8 @@ export class StanzaFramer {
     usesStreamPrefix: false,
   };
   #chunk: Buffer = NOTHING;
+  /** The length of the chunk: to ask a Buffer for it costs a dozen instructions. */
+  #end = 0;
   /** The chunk as words, from a few bytes before it; made when the first frame begins in it. */
   #words: Int32Array = NO_WORDS;
   /** The next unread byte of the chunk. */
@@ -85,20 +91,21 @@ export class StanzaFramer {
   /** Bytes fed that are in no frame yet. */
   unread(): number {
     const carried = this.#carry === null ? 0 : this.#carry.end - this.#carry.start;
-    return carried + this.#chunk.length - this.#at;
+    return carried + this.#end - this.#at;
   }
 
   /** Hands over the next chunk. `stable`: its bytes never change; else they may once `next` has answered null. */
   feed(chunk: Buffer, stable: boolean): void {
     if (this.#error !== null) return;
-    if (this.#at < this.#chunk.length) {
-      this.#chunk = Buffer.concat([this.#chunk.subarray(this.#at), chunk]);
-      this.#stable = true;
-    } else {
-      this.#chunk = chunk;
-      this.#stable = stable;
-    }
+    if (this.#at < this.#end) this.#read(Buffer.concat([this.#chunk.subarray(this.#at), chunk]), true);
+    else this.#read(chunk, stable);
+  }
+
+  #read(chunk: Buffer, stable: boolean): void {
+    this.#chunk = chunk;
+    this.#end = chunk.length;
     this.#at = 0;
+    this.#stable = stable;
     this.#words = NO_WORDS;
   }
 
@@ -125,10 +132,7 @@ export class StanzaFramer {
     if (carry !== null) {
       // What came of a frame was sent for the new stream then.
       const { bytes } = carry.slab;
-      this.#chunk = Buffer.concat([bytes.subarray(carry.start, carry.end), this.#chunk.subarray(this.#at)]);
-      this.#words = NO_WORDS;
-      this.#at = 0;
-      this.#stable = true;
+      this.#read(Buffer.concat([bytes.subarray(carry.start, carry.end), this.#chunk.subarray(this.#at)]), true);
       this.#dropScan();
     }
     this.#phase = "start";
@@ -139,7 +143,7 @@ export class StanzaFramer {
   /** Between frames of an open stream. */
   #begin(): Frame | "end" | null {
     const chunk = this.#chunk;
-    const end = chunk.length;
+    const end = this.#end;
     let p = this.#at;
     while (p < end && SPACE[chunk[p]!] !== 0) p++;
     if (p >= end) return this.#dropChunk();
@@ -156,7 +160,7 @@ export class StanzaFramer {
       return "end";
     }
     const chunk = this.#chunk;
-    const end = chunk.length;
+    const end = this.#end;
     const first = this.#at;
     if (this.#phase === "closed") {
       for (let p = first; p < end; p++) {
@@ -186,7 +190,7 @@ export class StanzaFramer {
   /** Reads the frame that begins at `start` in the chunk. */
   #open(scan: FrameScan, start: number): Frame | "end" | null {
     const chunk = this.#chunk;
-    const end = chunk.length;
+    const end = this.#end;
     if (end >= MIN_WORDS) {
       const shift = chunk.byteOffset & 3;
       if (this.#words === NO_WORDS) {
@@ -203,17 +207,16 @@ export class StanzaFramer {
     this.#scan = scan;
     this.#carry = carry;
     this.#at = start;
-    if (end >= MIN_WORDS) this.#at += carry.take(chunk, start);
+    if (end >= MIN_WORDS) this.#at += carry.take(chunk, start, end);
     scan.moveTo(carry.start);
     return this.#resume(scan, carry);
   }
 
   /** Goes on with a frame whose bytes are in the carry so far. */
   #resume(scan: FrameScan, carry: Carry): Frame | "end" | null {
-    const chunk = this.#chunk;
-    while (this.#at < chunk.length) {
+    while (this.#at < this.#end) {
       // Only as much as there is room for: most frames end soon, and what comes behind is read from the chunk itself.
-      const fresh = carry.take(chunk, this.#at);
+      const fresh = carry.take(this.#chunk, this.#at, this.#end);
       this.#at += fresh;
       if (scan.base !== carry.start) scan.moveTo(carry.start);
       const { bytes, words } = carry.slab;
@@ -272,6 +275,7 @@ export class StanzaFramer {
   /** An idle framer keeps nothing alive. */
   #dropChunk(): null {
     this.#chunk = NOTHING;
+    this.#end = 0;
     this.#words = NO_WORDS;
     this.#at = 0;
     this.#frame.bytes = NOTHING;
