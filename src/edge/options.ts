@@ -111,7 +111,7 @@ export const httpOptions = z
     }),
     max_requests: z.number().int().min(1).max(1_000_000).default(1000).meta({
       description: "Requests on one connection; after the last one it is closed.",
-      reload: false,
+      reload: true,
     }),
     header_timeout: seconds(1, 300, 10).meta({
       description: "How long a new connection may take for the header of its first request, with the TLS handshake.",

@@ -57,6 +57,7 @@ type Links = readonly (readonly [rel: string, href: string])[];
 
 /** Null when the host that was asked is no domain of ours. An edge with one domain may be asked by any name. */
 function linksFor(authority: string, { options, domains }: HostMetaHost): Links | null {
+  if (!/^[\w.\-:[\]]+$/.test(authority)) return null;
   const name = domainToUnicode(authority.replace(/:\d{1,5}$/, "").toLowerCase());
   const all = domains();
   const domain = all.has(name) ? name : all.size === 1 ? [...all][0]! : null;

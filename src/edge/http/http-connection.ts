@@ -24,6 +24,7 @@ export class HttpConnection implements Sweepable {
   #deadlineAt: number;
   #timeout: "header" | "body" | "idle" = "header";
   #requests = 0;
+  #served = 0;
   #bodies = 0;
 
   constructor(socket: Socket, init: HttpConnectionInit, host: HttpHost) {
@@ -40,9 +41,15 @@ export class HttpConnection implements Sweepable {
     return this.#requests === 0;
   }
 
+  /** It has had all the requests that one connection may have. */
+  get spent(): boolean {
+    return this.#served >= this.#host.options().max_requests;
+  }
+
   began(request: IncomingMessage, response: ServerResponse): void {
     const { clock, options } = this.#host;
     this.#requests++;
+    this.#served++;
     response.once("close", () => {
       this.#requests--;
       this.#wait();

@@ -38,7 +38,7 @@ export class HttpPort {
 
   constructor(host: HttpHost) {
     this.#host = host;
-    const { max_header_bytes: maxHeaderSize, max_requests } = host.options();
+    const { max_header_bytes: maxHeaderSize } = host.options();
     this.#server = createServer(
       // Deadlines are HttpConnection's: those of Node's server only work when it listens by itself.
       {
@@ -49,10 +49,8 @@ export class HttpPort {
       },
       (request, response) => this.#answer(request, response),
     );
-    this.#server.maxRequestsPerSocket = max_requests;
     this.#server.on("upgrade", (request, socket, head) => this.#leave(request, socket as Socket, head));
     this.#server.on("clientError", (error, socket) => this.#refuse(error, socket as Socket));
-    this.#server.on("dropRequest", () => httpRefused.inc("max_requests"));
   }
 
   add(route: HttpRoute): void {
@@ -86,7 +84,7 @@ export class HttpPort {
     const connection = connectionOf(request);
     if (connection === null) return void request.socket.destroy();
     connection.began(request, response);
-    if (this.#stopping) response.shouldKeepAlive = false;
+    if (this.#stopping || connection.spent) response.shouldKeepAlive = false;
     const path = pathOf(request);
     const route = path === null ? undefined : this.#routes.get(path);
     response.once("finish", () => requests.inc(route?.path ?? "other", String(response.statusCode)));

@@ -35,6 +35,83 @@ test("requests that no browser sends are refused and the connection closed", asy
   }
 });
 
+test("only the methods of a path are taken there, and no body where none belongs", async (t) => {
+  const wire = await Wire.start(t);
+  for (const [request, status, head] of [
+    ["POST /.well-known/host-meta HTTP/1.1\nHost: localhost\nContent-Length: 0", 405, /allow: GET, HEAD, OPTIONS/i],
+    ["DELETE /ws HTTP/1.1\nHost: localhost", 405, /allow: GET/i],
+    ["GET /ws HTTP/1.1\nHost: localhost", 426, /upgrade: websocket/i],
+    ["GET /ws HTTP/1.1\nHost: localhost\nConnection: Upgrade\nUpgrade: h2c", 426, /upgrade: websocket/i],
+    ["GET /other HTTP/1.1\nHost: localhost\nConnection: Upgrade\nUpgrade: websocket", 404, /text\/plain/],
+    ["GET /.well-known/host-meta HTTP/1.1\nHost: localhost\nContent-Length: 5", 413, /connection: close/i],
+    ["GET /.well-known/host-meta HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked", 413, /connection: close/i],
+  ] as const) {
+    const http = await RawHttp.connect({ port: wire.edge.http });
+    const answer = await http.request(request);
+    assert.equal(answer.status, status, request);
+    assert.match(answer.head, head);
+    http.drop();
+  }
+});
+
+const HANDSHAKE = [
+  "GET /ws HTTP/1.1",
+  "Host: localhost",
+  "Connection: Upgrade",
+  "Upgrade: websocket",
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+];
+
+test("a WebSocket needs the subprotocol xmpp, version 13 and an origin that may connect", async (t) => {
+  const wire = await Wire.start(t);
+  const good = [...HANDSHAKE, "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: chat, xmpp"];
+  for (const [lines, status, reason] of [
+    [[...HANDSHAKE, "Sec-WebSocket-Version: 13"], 400, "subprotocol"],
+    [[...HANDSHAKE, "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: mqtt"], 400, "subprotocol"],
+    [[...HANDSHAKE, "Sec-WebSocket-Version: 8", "Sec-WebSocket-Protocol: xmpp"], 426, "version"],
+    [[...good, "Origin: https://evil.example"], 403, "origin"],
+    [[...good, "Origin: null"], 403, "origin"],
+    [good, 101, null],
+    [[...good, "Origin: https://localhost"], 101, null],
+  ] as const) {
+    const http = await RawHttp.connect({ port: wire.edge.http });
+    assert.equal((await http.request(lines.join("\n"))).status, status, lines.join(" | "));
+    if (reason !== null) assert.ok((await wire.edge.metric("breakwater_http_refused_total", { reason })) > 0);
+    http.drop();
+  }
+});
+
+test("a connection takes as many requests as the configuration says", async (t) => {
+  const wire = await Wire.start(t, { config: "http: { max_requests: 3 }" });
+  const http = await RawHttp.connect({ port: wire.edge.http });
+  for (let i = 0; i < 3; i++) await http.request("GET / HTTP/1.1\nHost: localhost");
+  await http.closed;
+});
+
+test("a client behind a balancer has its own limit of connections", async (t) => {
+  const listenerConfigs = { http: `    forwarded: { trusted: ["127.0.0.1"] }` };
+  const wire = await Wire.start(t, { listenerConfigs, config: "limits: { max_connections_per_ip: 1 }" });
+  const all: RawHttp[] = [];
+  const ask = async (client: string): Promise<[RawHttp, number]> => {
+    const http = await RawHttp.connect({ port: wire.edge.http });
+    all.push(http);
+    const lines = [
+      ...HANDSHAKE,
+      "Sec-WebSocket-Version: 13",
+      "Sec-WebSocket-Protocol: xmpp",
+      `X-Forwarded-For: ${client}`,
+    ];
+    return [http, (await http.request(lines.join("\n"))).status];
+  };
+  const [first, accepted] = await ask("203.0.113.1");
+  assert.equal(accepted, 101);
+  assert.equal((await ask("203.0.113.1"))[1], 429);
+  assert.equal((await ask("203.0.113.2"))[1], 101);
+  first.drop();
+  await until(async () => (await ask("203.0.113.1"))[1] === 101, "the first has left");
+  for (const http of all) http.drop();
+});
+
 test("slow headers and idle connections end, by the clock", async (t) => {
   const wire = await Wire.start(t, { turned: true });
   const slow = await RawHttp.connect({ port: wire.edge.http });

@@ -5,6 +5,7 @@ import { connect as connectTls, type TLSSocket } from "node:tls";
 import { reset } from "../reset.ts";
 import { Mailbox, PATIENCE_MS } from "./mailbox.ts";
 import { type Gs2, Scram, type ScramHash } from "./scram.ts";
+import { type BridgeOptions, WebSocketBridge } from "./websocket-bridge.ts";
 import { type Element, escapeXml, XmlStream } from "./xml-stream.ts";
 
 export interface RawClientOptions {
@@ -12,6 +13,8 @@ export interface RawClientOptions {
   port?: number;
   /** Instead of host and port. */
   unixPath?: string;
+  /** The same, over WebSocket: `ws://` or `wss://` with `ca`. */
+  webSocket?: string | BridgeOptions;
   /** The stream's `to`, and the name that the certificate must have. Default "localhost". */
   domain?: string;
   /** Default "none". */
@@ -126,6 +129,12 @@ export class RawClient {
 
   /** Connects and, with Direct TLS, shakes hands. No stream yet. */
   static async connect(options: RawClientOptions): Promise<RawClient> {
+    if (options.webSocket !== undefined) {
+      const { webSocket: to, ca } = options;
+      const url = typeof to === "string" ? { url: to, ...(ca === undefined ? {} : { ca }) } : to;
+      const socket = await WebSocketBridge.connect(url);
+      return new RawClient(options, socket, socket);
+    }
     const tcp = options.unixPath
       ? connect({ path: options.unixPath })
       : connect({ host: options.host ?? "127.0.0.1", port: options.port!, noDelay: true });
