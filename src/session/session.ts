@@ -144,6 +144,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
   }
 
   linkRefused(link: Link, error: FramingError): void {
+    if (this.phase === "draining") return; // bytes behind </stream:stream> are nobody's
     this.refuse(link, closeReasonOf(error), error.message);
   }
 

@@ -32,6 +32,11 @@ export class Asking implements Attentive {
     return this.#openSince > 0;
   }
 
+  /** `<enabled/>` has left: the first question waits as long as the next ones do. */
+  begin(): void {
+    this.#lastAt = this.#session.host.clock.now();
+  }
+
   /** A link begins or ends: what was asked on the old one is not owed any more. */
   reset(): void {
     this.#unrequested = 0;
