@@ -27,11 +27,11 @@ export class XmppJs implements LibraryClient {
   /** Errors that the library has reported. */
   readonly errors: Error[] = [];
 
-  private constructor(options: LibraryOptions) {
+  private constructor(options: LibraryOptions & { webSocket?: string }) {
     this.options = options;
     const { domain, user: username, password, resource, mechanism } = options;
     this.entity = newEntity({
-      service: serviceOf(options),
+      service: options.webSocket ?? serviceOf(options),
       domain,
       ...(resource === undefined ? {} : { resource }),
       ...(mechanism === undefined
@@ -44,7 +44,7 @@ export class XmppJs implements LibraryClient {
     // Direct TLS connects to an address; the certificate is the domain's.
     const parameters = this.entity.socketParameters.bind(this.entity);
     this.entity.socketParameters = (service) =>
-      options.tls === "direct"
+      options.tls === "direct" && !service.startsWith("ws")
         ? { ...parameters(service), servername: domain, ALPNProtocols: ["xmpp-client"] }
         : parameters(service);
     // COMPAT: xmpp.js 0.14 decodes each chunk by itself, which breaks a character that two chunks share.
@@ -55,7 +55,8 @@ export class XmppJs implements LibraryClient {
     });
   }
 
-  static async login(options: LibraryOptions): Promise<XmppJs> {
+  /** `webSocket`: the address to log in at, instead of host and port. */
+  static async login(options: LibraryOptions & { webSocket?: string }): Promise<XmppJs> {
     trust(options.ca);
     const client = new XmppJs(options);
     try {
@@ -103,7 +104,10 @@ export class XmppJs implements LibraryClient {
   async cut(): Promise<void> {
     const gone = once(this.entity, "disconnect", { signal: AbortSignal.timeout(PATIENCE_MS) });
     const { socket } = this.entity;
-    (socket?.socket ?? socket)?.destroy();
+    const transport = socket?.socket ?? socket;
+    if (transport instanceof WebSocket)
+      transport.close(); // it cannot be cut harder from here
+    else transport?.destroy();
     await gone;
   }
 
@@ -114,8 +118,8 @@ export class XmppJs implements LibraryClient {
     }
   }
 
-  async reconnect(to: { host?: string; port: number } = this.options): Promise<"resumed" | "new"> {
-    this.entity.options.service = serviceOf({ ...this.options, ...to });
+  async reconnect(to: { host?: string; port: number } | string = this.options): Promise<"resumed" | "new"> {
+    this.entity.options.service = typeof to === "string" ? to : serviceOf({ ...this.options, ...to });
     const signal = AbortSignal.timeout(PATIENCE_MS);
     const how = Promise.race([
       once(this.entity.streamManagement, "resumed", { signal }).then(() => "resumed" as const),
