@@ -1,5 +1,7 @@
+import { hostname } from "node:os";
 import yargs from "yargs";
 import { check } from "./check.ts";
+import { dns } from "./dns.ts";
 import { EXIT } from "./exit-codes.ts";
 import { run } from "./run.ts";
 import { tellBug, tellUsage } from "./usage.ts";
@@ -43,6 +45,21 @@ export async function main(args: readonly string[]): Promise<void> {
         }),
       (options) => {
         process.exitCode = check(options);
+      },
+    )
+    .command(
+      "dns",
+      "Print the DNS records by which clients find the edge",
+      (command) =>
+        command.option("config", configOption).option("target", {
+          type: "string",
+          requiresArg: true,
+          default: hostname(),
+          defaultDescription: "this machine's name",
+          describe: "The name under which clients reach the edge",
+        }),
+      (options) => {
+        process.exitCode = dns(options);
       },
     )
     .completion("completion", "Print a script that completes commands in bash or zsh")
