@@ -13,6 +13,7 @@ export interface BridgeOptions {
   ca?: string;
   origin?: string;
   headers?: Record<string, string>;
+  localAddress?: string;
 }
 
 /**
@@ -35,11 +36,12 @@ export class WebSocketBridge extends Duplex {
     ws.on("error", (error) => this.destroy(error));
   }
 
-  static async connect({ url, ca, origin, headers }: BridgeOptions): Promise<Socket> {
+  static async connect({ url, ca, origin, headers, localAddress }: BridgeOptions): Promise<Socket> {
     const ws = new WebSocket(url, ["xmpp"], {
       ...(ca === undefined ? {} : { ca: readFileSync(ca) }),
       ...(origin === undefined ? {} : { origin }),
       ...(headers === undefined ? {} : { headers }),
+      ...(localAddress === undefined ? {} : { localAddress }),
       servername: "localhost",
       perMessageDeflate: false,
     } as object);
