@@ -262,7 +262,8 @@ export class RawClient {
 
   /** Bytes as they are. Nothing is counted. */
   write(data: string | Buffer): void {
-    if (this.#isClosed) return;
+    // Node reads from TLS inside an empty write: what comes next would be handed over before what has come.
+    if (this.#isClosed || data.length === 0) return;
     this.bytesSent += Buffer.byteLength(data);
     this.#socket.write(data);
   }
