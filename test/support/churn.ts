@@ -5,7 +5,9 @@ import { type CutKind, WeakLink } from "./weak-link.ts";
 
 export interface ChurnOptions {
   core: Pick<Core, "domain" | "registerAll">;
-  edge: { host: string; tls: number; ca: string };
+  edge: { host: string; tls: number; all: number; ca: string };
+  /** Share of the connections that are WebSocket, drawn anew for each. Default 0. */
+  web?: number;
   clients: number;
   seconds: number;
   seed: number;
@@ -50,11 +52,24 @@ export async function churn(options: ChurnOptions): Promise<ChurnResult> {
   const run = `${seed}-${process.pid}-${Date.now().toString(36)}`;
   const accounts = Array.from({ length: clients }, (_, i) => ({ user: `churn-${run}-${i}`, password: "pw" }));
   await core.registerAll(accounts);
-  const relay = await WeakLink.listen({ to: { host: edge.host, port: edge.tls }, seed });
+  const relay = await WeakLink.listen({
+    to: { host: edge.host, port: options.web === undefined ? edge.tls : edge.all },
+    seed,
+  });
+  const { web = 0 } = options;
   const phones: Phone[] = [];
   for (const [i, account] of accounts.entries()) {
     phones.push(
-      new Phone({ user: account.user, domain: core.domain, relay, ca: edge.ca, random: random.fork(i), run, result }),
+      new Phone({
+        user: account.user,
+        domain: core.domain,
+        relay,
+        ca: edge.ca,
+        web,
+        random: random.fork(i),
+        run,
+        result,
+      }),
     );
   }
   // A few at a time: the login is not what this is about.
@@ -74,6 +89,7 @@ interface PhoneInit {
   domain: string;
   relay: WeakLink;
   ca: string;
+  web: number;
   random: Random;
   run: string;
   result: ChurnResult;
@@ -159,8 +175,10 @@ class Phone {
   }
 
   #options() {
-    const { user, domain, relay, ca } = this.#init;
-    return { host: relay.host, port: relay.port, tls: "direct" as const, ca, user, password: "pw", domain };
+    const { user, domain, relay, ca, web, random } = this.#init;
+    const account = { ca, user, password: "pw", domain };
+    if (web > 0 && random.chance(web)) return { ...account, webSocket: `wss://${relay.host}:${relay.port}/ws` };
+    return { ...account, host: relay.host, port: relay.port, tls: "direct" as const };
   }
 
   #send(): void {

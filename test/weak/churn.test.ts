@@ -8,18 +8,24 @@ const seconds = Number(process.env["CHURN_SECONDS"] ?? 60);
 const seeds = (process.env["CHURN_SEEDS"] ?? "1").split(",").map(Number);
 const clients = Number(process.env["CHURN_CLIENTS"] ?? 200);
 
-for (const kind of ALL_CORES) {
+const runs = ALL_CORES.flatMap((kind) => [
+  { kind, how: "", clients, seconds },
+  // Each connection is one or the other: sessions go from TCP to WebSocket and back all the time.
+  { kind, how: ", half of them WebSocket,", clients: clients / 2, seconds: seconds / 3, web: 0.5 },
+]);
+
+for (const { kind, how, ...options } of runs) {
   for (const seed of seeds) {
-    test(`${clients} clients whose links are cut at random for ${seconds} s lose, double and reorder nothing (${kind}, seed ${seed})`, async (t) => {
+    test(`${options.clients} clients whose links${how} are cut at random for ${options.seconds} s lose, double and reorder nothing (${kind}, seed ${seed})`, async (t) => {
       const core = await startCore(kind);
       t.after(() => core.stop());
       const edge = await spawnEdge({ core });
       t.after(() => edge.stop());
-      const result = await churn({ core, edge, clients, seconds, seed });
+      const result = await churn({ core, edge, ...options, seed });
       const { sent, cuts, resumes, ...rest } = result;
       t.diagnostic(`${sent} messages, ${cuts} cuts, ${resumes} resumes`);
       assert.deepEqual(rest, { delivered: sent, lost: 0, doubled: 0, reordered: 0, endedSessions: [] }, `seed ${seed}`);
-      assert.ok(cuts > clients, "links were cut");
+      assert.ok(cuts > options.clients, "links were cut");
       assert.equal(await edge.metric("breakwater_internal_errors_total"), 0);
     });
   }

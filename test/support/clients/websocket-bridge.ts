@@ -25,6 +25,8 @@ export class WebSocketBridge extends Duplex {
   /** Messages as they came and went. */
   readonly received: string[] = [];
   readonly sent: string[] = [];
+  /** Of the TCP connection below. */
+  localPort: number | undefined;
   #parser: XmlStream;
 
   private constructor(ws: WebSocket) {
@@ -32,6 +34,9 @@ export class WebSocketBridge extends Duplex {
     this.ws = ws;
     this.#parser = this.#newParser();
     ws.on("message", (data, isBinary) => this.#message(isBinary ? "(binary)" : String(data)));
+    ws.on("upgrade", ({ socket }) => {
+      this.localPort = socket.localPort;
+    });
     ws.on("close", () => this.destroy());
     ws.on("error", (error) => this.destroy(error));
   }
