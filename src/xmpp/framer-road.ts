@@ -31,8 +31,9 @@ const FOUR_AT_ONCE = new Uint8Array(Int32Array.of(1).buffer)[0] === 1;
  * again in the tag. `words` are the same bytes as `b`, from `wordShift` bytes before them, as far as they fill words.
  *
  * How four bytes are looked at: for a byte x below 0x80, x + 0x7f has its high bit exactly if x is not 0, and x + 0x60
- * exactly if x is not below 0x20. Bytes from 0x80 on are hits by themselves; what their carry spoils lies above them, and
- * only the lowest hit counts. Bytes of the first word that lie before `p` are replaced by spaces, which never are hits.
+ * exactly if x is not below 0x20, and nothing is carried into the next byte. A byte from 0x80 on is a hit too, as it
+ * cannot be 0x80 in both its forms; what its carry spoils lies above it, and only the lowest hit counts. Bytes of the
+ * first word that lie before `p` are replaced by spaces, which never are hits.
  */
 export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShift: number, end: number): number {
   const stop = end | 0;
@@ -116,13 +117,13 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
             const keep = -1 << (((p + shift) & 3) << 3);
             let w = (words[i]! & keep) | (0x20202020 & ~keep);
             let clear = (((w | differ) ^ both) + 0x7f7f7f7f) & ((w ^ 0x3c3c3c3c) + 0x7f7f7f7f) & (w + 0x60606060);
-            hits = (~clear | w) & 0x80808080;
+            hits = ~clear & 0x80808080;
             while (hits === 0) {
               i = (i + 1) | 0;
               if (i >= wordStop) break;
               w = words[i]!;
               clear = (((w | differ) ^ both) + 0x7f7f7f7f) & ((w ^ 0x3c3c3c3c) + 0x7f7f7f7f) & (w + 0x60606060);
-              hits = (~clear | w) & 0x80808080;
+              hits = ~clear & 0x80808080;
             }
             p = ((i << 2) - shift) | 0;
           }
@@ -137,7 +138,7 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
           c = b[p]!;
           if (c === quote) break;
           const past = c >= 0x80 ? skipUtf8(b, p, stop, VALUE) | 0 : c === 0x26 ? usualReference(b, p, stop) | 0 : 0;
-          if (past <= p || (c === 0x26 && length === 5)) return leaveTag(scan, tag, p, stop, depth, elements);
+          if (past <= p) return leaveTag(scan, tag, p, stop, depth, elements);
           p = past;
         }
         if (length === 5 && first === 0x78 && isXmlPrefix(b, from, 5)) {
@@ -199,13 +200,13 @@ export function usualRoad(scan: FrameScan, b: Buffer, words: Int32Array, wordShi
         let w = (words[i]! & keep) | (0x20202020 & ~keep);
         // "<" differs from ">" in one bit.
         let clear = (((w | 0x02020202) ^ 0x3e3e3e3e) + 0x7f7f7f7f) & ((w ^ 0x26262626) + 0x7f7f7f7f) & (w + 0x60606060);
-        hits = (~clear | w) & 0x80808080;
+        hits = ~clear & 0x80808080;
         while (hits === 0) {
           i = (i + 1) | 0;
           if (i >= wordStop) break;
           w = words[i]!;
           clear = (((w | 0x02020202) ^ 0x3e3e3e3e) + 0x7f7f7f7f) & ((w ^ 0x26262626) + 0x7f7f7f7f) & (w + 0x60606060);
-          hits = (~clear | w) & 0x80808080;
+          hits = ~clear & 0x80808080;
         }
         p = ((i << 2) - shift) | 0;
       }

@@ -70,7 +70,7 @@ export class FrameScan {
   /** Where the name of a prefix declaration ends. */
   declaredEnd = 0;
   valueAt = 0;
-  /** The value that is being read must be normalised. */
+  /** The value that is being read has a reference in it, and may spell a name that way. */
   dirty = false;
   elementColon = 0;
   /** The top element's own default namespace as a span; -1: none. */
@@ -115,7 +115,6 @@ export class FrameScan {
     this.defaultDepth = 0;
     this.mustLeave = this.baseFlags;
     if (this.namespaces.count !== 0) this.namespaces.clear();
-    if (this.declaration !== null) this.declaration = null;
   }
 
   #obey(limits: FramerLimits): void {

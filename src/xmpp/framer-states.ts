@@ -288,8 +288,7 @@ function readValue(scan: FrameScan, b: Buffer, stop: number): number {
     scan.dirty = true;
     return beginReference(scan, p);
   }
-  if (SPACE[c] !== 0) scan.dirty = true;
-  else if (c !== 0x22 && c !== 0x27) throw badCharacter(scan, p);
+  if (SPACE[c] === 0 && c !== 0x22 && c !== 0x27) throw badCharacter(scan, p);
   return goTo(scan, STAGE.inValue, p + 1);
 }
 

@@ -19,7 +19,7 @@ const LOCAL_NAMES = [
   "xmlns",
   "xmlfoo",
 ];
-const PREFIXES = ["p", "q", "stream", "s", "é", "xml"];
+const PREFIXES = ["p", "q", "pfx", "stream", "s", "é", "xml"];
 const URIS = [
   NS.client,
   NS.streams,

@@ -5,10 +5,14 @@ import { CHUNK_SIZES, frame, HEADER } from "./framing.ts";
 /** Asserts what becomes of each input, in chunks of every size: null when it is accepted, else the condition. */
 function expectAll(expected: string | null, inputs: readonly (string | Buffer)[], before = HEADER): void {
   for (const input of inputs) {
-    for (const size of CHUNK_SIZES) {
-      const { refused, message } = frame(Buffer.concat([Buffer.from(before), Buffer.from(input as string)]), size);
+    const stream = Buffer.concat([Buffer.from(before), Buffer.from(input as string)]);
+    const check = (bytes: Buffer, size: number) => {
+      const { refused, message } = frame(bytes, size);
       assert.equal(refused, expected, `${JSON.stringify(input.toString("latin1"))} in chunks of ${size}: ${message}`);
-    }
+    };
+    for (const size of CHUNK_SIZES) check(stream, size);
+    // A few bytes are read in another way than many, so that there are many once.
+    if (expected !== null || before === HEADER) check(Buffer.concat([stream, Buffer.alloc(40, " ")]), 1 << 20);
   }
 }
 const accepts = (inputs: readonly (string | Buffer)[], before?: string) => expectAll(null, inputs, before);
@@ -103,6 +107,9 @@ test("no attribute comes twice, by name or by expanded name (XML 1.0 §3.1, Name
     "<a b='1' c='' d='' b='2'/>",
     `<a${many} a7='x'/>`,
     `<a${many} a59='x'/>`,
+    `<a${many} a0='x'/>`,
+    `<a${many} a2='x'/>`,
+    `<a${many} others='' a3x='' others=''/>`,
     "<a xml:lang='' xml:lang=''/>",
   ]);
   refuses(["<a xmlns='u' xmlns='u'/>", "<a xmlns:p='u:1' xmlns:p='u:2'/>"]);
@@ -254,6 +261,8 @@ test("a prefix must be declared: in the tag, around it, or in the stream header 
     "<a><p:b xmlns:p='u'/><p:b/></a>",
     "<a><b xmlns:p='u'/><c p:d=''/></a>",
     "<Stream:a/>",
+    "<a foo:b='1'/>",
+    "<a xm:b='1' xmk:c=''/>",
     "<a><stream1:b/></a>",
   ]);
   refuses(["<p:a>"], "<root xmlns='jabber:client'>");
@@ -290,6 +299,7 @@ test("the prefixes xml and xmlns keep their meaning, and no other gets it (Names
     `<a xmlns:xmlns='${xmlns}'/>`,
     "<xmlns:a/>",
     "<a><b xmlns='http://www.w3.org/2000/xmlns/'/></a>",
+    "<a><b xmlns='http://www.w3.org/XML/1998/namespace'/></a>",
   ]);
 });
 
@@ -400,5 +410,21 @@ test("a refusal says what and where, and quotes no more than a short name", () =
   ]) {
     const result = frame(HEADER + input);
     assert(result.refused !== null && result.message.length < 120 && !result.message.includes("sss"), result.message);
+  }
+});
+
+test("it does not matter where in a text or a value something stands", () => {
+  const good = ["é", "漢", "😀", "&amp;", "\r\n", "\t", "'", '"', "/>"];
+  const bad = [
+    ...["\x80", "\xff", "\xc3", "\xe9\xe9", "\x01", "\x1f", "<", "&", "&x"].map(latin1),
+    Buffer.from("\uffff"),
+  ];
+  for (let offset = 0; offset < 9; offset++) {
+    const before = Buffer.from(`<a b='${"v".repeat(offset)}' c="`);
+    const between = Buffer.from(`">${"t".repeat(offset)}`);
+    const inValue = (what: Buffer) => Buffer.concat([before, what, Buffer.from('vvvv"/>')]);
+    const inText = (what: Buffer) => Buffer.concat([before, between, what, Buffer.from("tttt</a>")]);
+    accepts(good.flatMap((what) => [inText(Buffer.from(what)), ...(what === '"' ? [] : [inValue(Buffer.from(what))])]));
+    refuses(bad.flatMap((what) => (what.toString() === "<" ? [inValue(what)] : [inValue(what), inText(what)])));
   }
 });

@@ -4,6 +4,7 @@ import { type Frame, KIND, retain, textOf } from "../../src/xmpp/frame.ts";
 import { type FramerLimits, StanzaFramer } from "../../src/xmpp/framer.ts";
 import { FramingError } from "../../src/xmpp/framing-error.ts";
 import { NS } from "../../src/xmpp/ns.ts";
+import { Random } from "../support/random.ts";
 import { CHUNK_SIZES, frame, HEADER, LIMITS, see, textsOf } from "./framing.ts";
 
 /** Feeds `text` and pulls all that is complete. */
@@ -123,6 +124,52 @@ test("framers that stop in the middle of frames do not disturb each other", () =
     for (const { framer, text, got } of framers) got.push(...pull(framer, text.slice(at, at + 3)));
   }
   for (const { text, got } of framers) assert.deepEqual(got, [text]);
+});
+
+test("streams with different headers do not mix", () => {
+  const usual = new StanzaFramer(LIMITS);
+  const foreign = new StanzaFramer(LIMITS);
+  pull(usual, HEADER);
+  pull(foreign, "<root xmlns='u' xmlns:c='jabber:client'>");
+  for (let i = 0; i < 3; i++) {
+    usual.feed(Buffer.from("<message a='1'><body>a text that is long enough for a chunk</body></message>"), true);
+    foreign.feed(Buffer.from("<message a='1'><body>a text that is long enough for a chunk</body></message>"), true);
+    const [one_, other] = [one(usual), one(foreign)];
+    assert.deepEqual([one_.kind, one_.usesStreamPrefix], [KIND.message, false]);
+    assert.deepEqual([other.kind, other.usesStreamPrefix], [KIND.other, true]);
+    assert.equal(usual.next() ?? foreign.next(), null);
+  }
+});
+
+test("frames that many framers collect in turns never change, however long they are kept", () => {
+  const random = new Random(5);
+  const streams = Array.from({ length: 12 }, () => {
+    const framer = new StanzaFramer(LIMITS);
+    pull(framer, HEADER);
+    const stanzas = Array.from(
+      { length: 60 },
+      (_, i) => `<m${i}>${"text ".repeat(random.integer(0, random.pick([20, 200, 900])))}</m${i}>`,
+    );
+    return { framer, stanzas, input: Buffer.from(stanzas.join("")), at: 0, got: [] as (() => string)[] };
+  });
+  for (let left = streams.length; left > 0; ) {
+    const stream = random.pick(streams);
+    const { framer, input, at, got } = stream;
+    if (at >= input.length) continue;
+    stream.at += random.integer(1, random.pick([30, 300, 2000]));
+    framer.feed(Buffer.from(input.subarray(at, stream.at)), true);
+    for (let next = framer.next(); next !== null; next = framer.next()) {
+      assert(next !== "end" && next.stable);
+      const bytes = next.bytes.subarray(next.start, next.end);
+      got.push(() => bytes.toString());
+    }
+    if (stream.at >= input.length) left--;
+  }
+  for (const { got, stanzas } of streams)
+    assert.deepEqual(
+      got.map((read) => read()),
+      stanzas,
+    );
 });
 
 test("a framer that refuses a frame in the middle leaves others as they are", () => {
