@@ -49,6 +49,7 @@ export class Scratch {
 
 /** A negative id means a process group. Says nothing about a process that is gone already. */
 export function signal(id: number, name: NodeJS.Signals): void {
+  if (id === 0 || !Number.isInteger(id)) return; // 0 is our own group
   try {
     process.kill(id, name);
   } catch {}

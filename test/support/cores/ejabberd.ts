@@ -79,7 +79,10 @@ export class Ejabberd implements Core {
   }
 
   get pid(): number {
-    return Number(readFileSync(this.#program.path("ejabberd.pid"), "utf8"));
+    const pid = Number(readFileSync(this.#program.path("ejabberd.pid"), "utf8"));
+    // A signal to 0 would go to our own process group.
+    if (!(pid > 0)) throw new Error(`ejabberd.pid holds no process id: ${pid}`);
+    return pid;
   }
 
   async start(): Promise<void> {
