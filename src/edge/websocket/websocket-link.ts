@@ -4,12 +4,12 @@ import { WebSocket } from "ws";
 import type { CloseReason } from "../../base/close-reasons.ts";
 import type { Sweepable } from "../../base/janitor.ts";
 import type { Endpoint, Link, LinkOwner } from "../../session/ports.ts";
-import type { Frame } from "../../xmpp/frame.ts";
-import { type FramerLimits, StanzaFramer } from "../../xmpp/framer.ts";
+import { KIND } from "../../xmpp/frame.ts";
+import type { FramerLimits } from "../../xmpp/framer.ts";
 import { FramingError } from "../../xmpp/framing-error.ts";
-import { missingDeclarations } from "../../xmpp/standalone.ts";
 import { brokenBy, bytesFromClient, bytesToClient, LINGER_MS, nextLinkId, openLinks } from "../links.ts";
-import { closeElement, framingElement, openFor, openingTagFor } from "./framing.ts";
+import { closeElement, openFor } from "./framing.ts";
+import { MessageReader } from "./message-reader.ts";
 import { elementFrame, textFrame } from "./text-frame.ts";
 import type { WebSocketHost } from "./websocket-port.ts";
 
@@ -49,9 +49,8 @@ export class WebSocketLink implements Link, Sweepable {
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #host: WebSocketHost;
-  readonly #framer: StanzaFramer;
-  // Whether the client's <open/> has come, and ours has gone, for the current stream.
-  #opened = false;
+  readonly #reader: MessageReader;
+  // Whether our <open/> has gone, for the current stream.
   #answered = false;
   // Messages that came while nothing is read; null: a binary one.
   #waiting: (Buffer | null)[] = [];
@@ -72,7 +71,7 @@ export class WebSocketLink implements Link, Sweepable {
     this.#ws = ws;
     this.#socket = socket;
     this.#host = host;
-    this.#framer = new StanzaFramer(init.limits);
+    this.#reader = new MessageReader(init.limits);
     this.heardAt = this.wroteAt = host.clock.now();
     (ws as Linked<WebSocket>)[LINK] = this;
     (socket as Linked<Socket>)[LINK] = this;
@@ -99,12 +98,11 @@ export class WebSocketLink implements Link, Sweepable {
   }
 
   setLimits(limits: FramerLimits): void {
-    this.#framer.limits = limits;
+    this.#reader.limits = limits;
   }
 
   restartStream(): void {
-    this.#framer.restart();
-    this.#opened = false;
+    this.#reader.restart();
     this.#answered = false;
   }
 
@@ -212,7 +210,7 @@ export class WebSocketLink implements Link, Sweepable {
       return;
     }
     this.#unread += length;
-    const most = this.#framer.limits.maxBytes;
+    const most = this.#reader.limits.maxBytes;
     if (this.#unread > most + FRAMING_BYTES) this.#tooBig(`a message longer than ${most} bytes`);
   }
 
@@ -230,7 +228,8 @@ export class WebSocketLink implements Link, Sweepable {
     if (this.#pumping) return;
     this.#pumping = true;
     try {
-      while (this.#waiting.length > 0 && !this.#paused && this.owner !== null) this.#take(this.#waiting.shift()!);
+      while (this.#waiting.length > 0 && !this.#paused && this.owner !== null)
+        this.#take(this.#waiting.shift()!, this.owner);
     } catch (thrown) {
       this.#waiting = [];
       brokenBy(thrown, this, this.owner, this.#host.log);
@@ -265,32 +264,16 @@ export class WebSocketLink implements Link, Sweepable {
 
   // ---- messages
 
-  #take(message: Buffer | null): void {
-    const owner = this.owner!;
+  #take(message: Buffer | null, owner: LinkOwner): void {
     if (message === null) {
       this.#closeCode = CLOSE_UNSUPPORTED;
       throw new FramingError("bad-format", "a binary message: XMPP is text (RFC 7395 §3.2)");
     }
-    if (!this.#opened) return this.#open(message, owner);
-    this.#framer.feed(withoutSpaceBehind(message), true);
-    const frame = this.#framer.next();
-    // COMPAT: white space alone, which RFC 7395 §3.3.3 forbids, is how some clients keep a connection.
-    if (frame === null && !this.#framer.midFrame) return;
-    if (frame === null || frame === "end" || this.#framer.unread() > 0) {
-      throw new FramingError("bad-format", "a message must hold one complete element and nothing else");
-    }
-    const what = framingElement(frame);
-    if (what === "close") return owner.linkStreamEnd(this);
-    if (what === "open") return owner.linkHeader(this, frame);
-    owner.linkFrame(this, declared(frame));
-  }
-
-  #open(message: Buffer, owner: LinkOwner): void {
-    const header = openingTagFor(message, this.#framer.limits);
-    if (header === "close") return owner.linkStreamEnd(this);
-    this.#opened = true;
-    this.#framer.feed(header, true);
-    owner.linkHeader(this, this.#framer.next() as Frame);
+    const frame = this.#reader.read(message);
+    if (frame === null) return;
+    if (frame === "close") owner.linkStreamEnd(this);
+    else if (frame.kind === KIND.streamHeader) owner.linkHeader(this, frame);
+    else owner.linkFrame(this, frame);
   }
 
   #tooBig(text: string): void {
@@ -303,21 +286,6 @@ export class WebSocketLink implements Link, Sweepable {
     this.drop();
     owner?.linkLost(this, reason);
   }
-}
-
-// RFC 7395 §3.3.3: each message declares its namespaces. What does not would mean something else on the core's stream.
-function declared(frame: Frame): Frame {
-  if (frame.usesStreamPrefix || missingDeclarations(frame.bytes, frame.start, frame.nameEnd).length > 0) {
-    throw new FramingError("invalid-namespace", "each element declares its own namespace, with xmlns");
-  }
-  return frame;
-}
-
-// COMPAT: a line break behind an element is no second element.
-function withoutSpaceBehind(message: Buffer): Buffer {
-  let end = message.length;
-  while (end > 0 && message[end - 1]! <= 0x20) end--;
-  return end === message.length ? message : message.subarray(0, end);
 }
 
 function onMessage(this: Linked<WebSocket>, data: unknown, isBinary: boolean): void {

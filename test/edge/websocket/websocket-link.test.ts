@@ -238,3 +238,27 @@ test("a client is told where to go on when the edge stops", async (t) => {
   assert.equal(bridgeOf(client).received.at(-1), `<close xmlns='${FRAMING}' see-other-uri='wss://other.example/ws'/>`);
   assert.match(bridgeOf(client).received.at(-2)!, /<system-shutdown /);
 });
+
+test("stanzas of every length form of a frame arrive whole", async (t) => {
+  const { wire, webSocket } = await edge(t);
+  const { client, core } = await wire.login({ webSocket });
+  for (const size of [20, 40, 60, 125, 126, 127, 65_400, 65_535, 65_536, 200_000]) {
+    core.message("x".repeat(size));
+    assert.equal((await client.expect(/<message/)).text("body")?.length, size);
+  }
+});
+
+test("a client without XEP-0198 that does not read makes the core wait, and gets everything when it does", async (t) => {
+  const { wire, webSocket } = await edge(t);
+  const { client, core } = await wire.login({ webSocket });
+  const { ws } = bridgeOf(client);
+  ws.pause();
+  let sent = 0;
+  while (core.socket.writableLength < 4_000_000 && sent < 400) {
+    core.message(`${sent++} ${"x".repeat(60_000)}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.ok(core.socket.writableLength > 0, "the core's own socket is full");
+  ws.resume();
+  for (let i = 0; i < sent; i++) assert.match((await client.expect(/<message/)).text("body")!, new RegExp(`^${i} `));
+});
