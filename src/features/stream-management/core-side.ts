@@ -1,7 +1,23 @@
 import type { Session } from "../../session/session.ts";
 import type { Frame } from "../../xmpp/frame.ts";
 import { peek } from "../../xmpp/peek.ts";
+import type { QueueLimits } from "../../xmpp/unacked-queue.ts";
 import { asksToResume, namespaceOf, readMax, type SmNamespace, smAnswer, smRequest } from "./nonza.ts";
+
+/**
+ * What the queue towards the client may hold, so that the core never reaches its own limit. A core that merely forgets past
+ * it may be exceeded while the client is there, since the edge has all of it; one without XEP-0198 has no such limit.
+ */
+export function queueLimits(
+  session: Session,
+  options: { max_queue_bytes: number; max_queue_stanzas: number },
+  coreSide: CoreSide | null,
+): QueueLimits {
+  const { maxUnacked, pastMaxUnacked } = session.core.traits;
+  const exceed = coreSide === null || (session.link !== null && pastMaxUnacked === "forgets");
+  const most = options.max_queue_stanzas;
+  return { maxBytes: options.max_queue_bytes, maxStanzas: exceed ? most : Math.min(most, maxUnacked) };
+}
 
 /**
  * XEP-0198 towards the core, where the edge is the client: counts what went to the core and what it has acknowledged,

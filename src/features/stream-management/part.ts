@@ -10,7 +10,7 @@ import { peek } from "../../xmpp/peek.ts";
 import { type QueueLimits, UnackedQueue } from "../../xmpp/unacked-queue.ts";
 import { Asking } from "./asking.ts";
 import { bounceUnacked } from "./bounce.ts";
-import { CoreSide } from "./core-side.ts";
+import { CoreSide, queueLimits } from "./core-side.ts";
 import { overtakesReplay } from "./fresh-answer.ts";
 import type { StreamManagement } from "./index.ts";
 import {
@@ -27,7 +27,7 @@ import {
   smFailed,
   smResumed,
 } from "./nonza.ts";
-import { Replay } from "./replay.ts";
+import { type Promised, Resumption } from "./resumption.ts";
 
 const overflows = meter.counter("breakwater_sm_overflows_total", "Sessions that ended because their queue was full");
 const ackTooHigh = meter.counter(
@@ -39,7 +39,6 @@ const ackTooHigh = meter.counter(
 const SOCKET_BYTES = 64 * 1024;
 // An active client that lets so much of the queue fill is not reading: its link goes before the session must.
 const SLOW_SHARE = 0.75;
-const CAUTIOUS_AFTER_RESUMES = 3;
 // A client's `<r/>` waits for the core's own acknowledgement, but no longer: an answer must not be withheld (§4).
 const CORE_ANSWER_MS = 1000;
 
@@ -50,12 +49,6 @@ interface Enabling {
   readonly maxSeconds: number;
   /** `session.stanzasToCore` when the client's `<enable/>` came: what follows counts. */
   readonly sentBase: number;
-}
-
-/** A resumed link that waits until the core has confirmed all that the old link delivered. */
-interface Promised {
-  readonly link: Link;
-  readonly xmlns: SmNamespace;
 }
 
 /**
@@ -74,17 +67,13 @@ export class StreamManagementPart implements Part {
   #sentBase = 0;
   /** The resume id, null when the session cannot be resumed. */
   #id: string | null = null;
-  #replay: Replay | null = null;
-  #promised: Promised | null = null;
+  #resumption: Resumption | null = null;
   // `<r/>` of the client that wait for the core's answer to ours, and since when the oldest does.
   #clientRequests = 0;
   #clientRequestedAt = 0;
   readonly #asking: Asking;
   // The newest link that this session had: an older one's attempt to resume comes too late.
   #newestLink: number;
-  // Resumes in a row after which the client's h had not moved.
-  #stalledResumes = 0;
-  #handledAtResume = 0;
 
   constructor(feature: StreamManagement, session: Session, xmlns: SmNamespace) {
     this.#feature = feature;
@@ -144,6 +133,7 @@ export class StreamManagementPart implements Part {
     this.#coreSide = coreSide;
     this.#sentBase = sentBase;
     this.#queue = new UnackedQueue(this.#queueLimits(), this.#feature.budget);
+    this.#resumption = new Resumption(this.#session, this.#queue, this.#asking);
     if (resume) {
       this.#id = secretId();
       this.#feature.registry.add(this.#id, this);
@@ -158,12 +148,8 @@ export class StreamManagementPart implements Part {
     this.#asking.begin();
   }
 
-  // A core that merely forgets past its limit may be exceeded while the client is there: the edge has all of it.
   #queueLimits(): QueueLimits {
-    const { max_queue_bytes: maxBytes, max_queue_stanzas: most } = this.#feature.options;
-    const { maxUnacked, pastMaxUnacked } = this.#session.core.traits;
-    const exceed = this.#coreSide === null || (this.#session.link !== null && pastMaxUnacked === "forgets");
-    return { maxBytes, maxStanzas: exceed ? most : Math.min(most, maxUnacked) };
+    return queueLimits(this.#session, this.#feature.options, this.#coreSide);
   }
 
   #requestFromClient(frame: Frame): void {
@@ -174,10 +160,14 @@ export class StreamManagementPart implements Part {
     } else if (this.#coreSide === null || this.#coreSide.settled) {
       this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
     } else {
-      // The core's own acknowledgement is the answer: ask for it behind the stanzas that it is about.
-      if (this.#clientRequests++ === 0) this.#clientRequestedAt = this.#session.host.clock.now();
-      this.#coreSide.request();
+      this.#askCore(this.#coreSide);
     }
+  }
+
+  // The core's own acknowledgement is the answer: ask for it behind the stanzas that it is about.
+  #askCore(coreSide: CoreSide): void {
+    if (this.#clientRequests++ === 0) this.#clientRequestedAt = this.#session.host.clock.now();
+    coreSide.request();
   }
 
   #answerFromClient(frame: Frame): void {
@@ -187,8 +177,7 @@ export class StreamManagementPart implements Part {
     if (h === null) return this.#fail(frame, "bad-request");
     if (!this.#clientHandled(h)) return;
     this.#asking.answered();
-    this.#replay?.acknowledged(this.#session.host.clock.now());
-    if (this.#session.phase === "resuming") this.#pump();
+    this.#resumption?.acknowledged(this.#xmlns);
   }
 
   #clientHandled(h: number): boolean {
@@ -229,10 +218,7 @@ export class StreamManagementPart implements Part {
     this.#clientRequests = 0;
     for (let i = 0; i < requests; i++) {
       if (this.#coreSide === null) this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
-      else {
-        if (this.#clientRequests++ === 0) this.#clientRequestedAt = this.#session.host.clock.now();
-        this.#coreSide.request();
-      }
+      else this.#askCore(this.#coreSide);
     }
   }
 
@@ -249,7 +235,8 @@ export class StreamManagementPart implements Part {
       });
       return this.#session.on("coreGone", "core-misbehaved");
     }
-    if (this.#promised !== null && coreSide.settled) this.#confirmResume(this.#promised);
+    const promised = this.#resumption?.promised ?? null;
+    if (promised !== null && coreSide.settled) this.#confirmResume(promised);
     if (this.#clientRequests > 0 && this.#session.link !== null) {
       this.#clientRequests--;
       this.#clientRequestedAt = this.#session.host.clock.now();
@@ -262,12 +249,8 @@ export class StreamManagementPart implements Part {
     const sequence = this.#coreSide?.received ?? 0;
     const nowSeconds = Math.floor(host.clock.wall() / 1000);
     const direct = link !== null && phase !== "resuming" && queue.unsent === 0 && link.pendingBytes < SOCKET_BYTES;
-    if (
-      phase === "resuming" &&
-      link !== null &&
-      this.#promised === null &&
-      overtakesReplay(frame, queue, this.#session)
-    ) {
+    const replaying = phase === "resuming" && this.#resumption?.promised === null;
+    if (replaying && link !== null && overtakesReplay(frame, queue, this.#session)) {
       if (!queue.insertSent(frame.bytes, frame.start, frame.end, sequence, nowSeconds)) return this.#overflow();
       this.#asking.sent(1);
       return "pass";
@@ -306,7 +289,7 @@ export class StreamManagementPart implements Part {
   }
 
   #attend(): void {
-    if (this.#session.phase === "resuming") this.#pump();
+    if (this.#session.phase === "resuming") this.#resumption?.pump(this.#xmlns);
     this.#session.flushLink();
   }
 
@@ -317,7 +300,7 @@ export class StreamManagementPart implements Part {
     const { options } = this.#feature;
     if (this.#coreSide !== null) {
       this.#coreSide.answer(this.#owedToCore, true);
-      if (this.#promised !== null) this.#coreSide.request();
+      if ((this.#resumption?.promised ?? null) !== null) this.#coreSide.request();
       this.#session.core.flush();
     }
     if (link === null || phase === "draining") return;
@@ -343,7 +326,7 @@ export class StreamManagementPart implements Part {
   linkDrained(): void {
     const queue = this.#queue;
     if (queue === null || queue.unsent === 0) return;
-    if (this.#session.phase === "resuming") return this.#pump();
+    if (this.#session.phase === "resuming") return this.#resumption?.pump(this.#xmlns);
     const link = this.#session.link;
     // Until the socket is full again, or nobody would say when it is empty.
     while (link !== null && link === this.#session.link && queue.unsent > 0 && link.pendingBytes < SOCKET_BYTES) {
@@ -361,53 +344,26 @@ export class StreamManagementPart implements Part {
    * the core has confirmed what the old link delivered: only then is our `h` exact.
    */
   resume(link: Link, xmlns: SmNamespace, h: number): void {
-    const queue = this.#queue!;
-    this.#promised = null;
-    this.#replay = null;
+    const resumption = this.#resumption!;
+    resumption.stop();
     this.#clientRequests = 0;
     this.#newestLink = link.id;
     this.#session.relink(link);
     if (!this.#clientHandled(h)) return;
-    this.#stalledResumes = h === this.#handledAtResume && queue.length > 0 ? this.#stalledResumes + 1 : 0;
-    this.#handledAtResume = h;
-    queue.rewind();
-    this.#asking.reset();
     const promised = { link, xmlns };
+    resumption.begin(promised, h);
     const coreSide = this.#coreSide;
     if (coreSide === null || coreSide.settled) return this.#confirmResume(promised);
-    this.#promised = promised;
-    this.#session.holdClient(true);
     coreSide.request();
     this.#session.core.flush();
   }
 
-  // Step two: <resumed/>, then the replay (XEP-0198 §5).
-  #confirmResume({ link, xmlns }: Promised): void {
-    const queue = this.#queue!;
-    this.#promised = null;
-    this.#xmlns = xmlns;
-    this.#toClient(smResumed(xmlns, this.#id!, this.#handledOfClient));
-    this.#feature.resumed(this.#session, queue.length);
-    this.#replay = new Replay(queue, link, this.#session.jid.domain, this.#stalledResumes >= CAUTIOUS_AFTER_RESUMES);
-    this.#session.holdClient(false);
-    this.#pump();
-    this.#session.flushLink();
-  }
-
-  #pump(): void {
-    const { host, link } = this.#session;
-    const queue = this.#queue!;
-    if (link === null || this.#replay === null) return;
-    const now = host.clock.now();
-    if (this.#replay.pump(now, host.clock.wall())) {
-      this.#asking.ask(now, this.#xmlns);
-      link.flush();
-    }
-    // An answer that went ahead still fills the socket: nobody says when a little is gone, so look again soon.
-    if (queue.unsent > 0 && !this.#replay.waiting) this.#asking.soon();
-    if (queue.unsent > 0) return;
-    this.#replay = null;
-    this.#session.on("replayed", "resumed");
+  // Step two: <resumed/>, then the replay.
+  #confirmResume(promised: Promised): void {
+    this.#xmlns = promised.xmlns;
+    this.#toClient(smResumed(promised.xmlns, this.#id!, this.#handledOfClient));
+    this.#feature.resumed(this.#session, this.#queue!.length);
+    this.#resumption!.replay(promised);
   }
 
   // ---- ends
@@ -415,8 +371,7 @@ export class StreamManagementPart implements Part {
   phaseChanged(_from: Phase, to: Phase): void {
     if (this.#queue !== null) this.#queue.limits = this.#queueLimits();
     if (to !== "dormant") return;
-    this.#replay = null;
-    this.#promised = null;
+    this.#resumption?.stop();
     this.#asking.reset();
     this.#clientRequests = 0;
     // While the core still listens: what the client sent last is to be confirmed, so that a later h is exact.
@@ -436,8 +391,7 @@ export class StreamManagementPart implements Part {
   close(_reason: CloseReason): void {
     if (this.#id !== null) this.#feature.bury(this.#id, this.#session, this.#handledOfClient);
     this.#queue?.clear();
-    this.#replay = null;
-    this.#promised = null;
+    this.#resumption?.stop();
   }
 
   #toClient(bytes: Buffer): void {
