@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { test } from "node:test";
+import { chromium, type Page } from "playwright-core";
+import { RawClient } from "../support/clients/raw-client.ts";
+import { startCore } from "../support/cores/index.ts";
+import { startEdge } from "../support/edge.ts";
+import { until } from "../support/wire.ts";
+
+const CHROMIUM = "/usr/bin/chromium";
+const STROPHE = resolve(import.meta.dirname, "../../node_modules/strophe.js/dist/strophe.umd.min.js");
+const skip = existsSync(CHROMIUM) ? false : "Debian's chromium is not installed";
+
+/** In the page: logs in where host-meta says, and keeps the bodies that come. */
+const LOGIN = `(async () => {
+  const { links } = await (await fetch("/.well-known/host-meta.json")).json();
+  const { Strophe, $pres, $msg } = window.strophe ?? window;
+  const connection = new Strophe.Connection(links[0].href);
+  window.bodies = [];
+  window.say = (to, text) => connection.send($msg({ to, type: "chat" }).c("body").t(text));
+  connection.addHandler((stanza) => {
+    const body = stanza.getElementsByTagName("body")[0];
+    if (body) window.bodies.push(body.textContent);
+    return true;
+  }, null, "message");
+  return await new Promise((resolve, reject) => connection.connect("alice@localhost/tab", "pw", (status) => {
+    if (status === Strophe.Status.CONNECTED) { connection.send($pres()); resolve(connection.jid); }
+    if (status === Strophe.Status.CONNFAIL || status === Strophe.Status.AUTHFAIL) reject(new Error("status " + status));
+  }));
+})()`;
+
+const OPENS = (url: string) => `new Promise((resolve) => {
+  const socket = new WebSocket(${JSON.stringify(url)}, "xmpp");
+  socket.onopen = () => resolve(true);
+  socket.onerror = () => resolve(false);
+})`;
+
+test("a page in Chromium logs in over WebSocket on the port that XMPP has too, also after a reload", {
+  skip,
+}, async (t) => {
+  const core = await startCore("prosody");
+  t.after(() => core.stop());
+  for (const user of ["alice", "bob"]) await core.register(user, "pw");
+  const edge = await startEdge({ core });
+  t.after(() => edge.stop());
+  const browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: ["--no-sandbox", "--ignore-certificate-errors"],
+  });
+  t.after(() => browser.close());
+  const page = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage();
+  const bob = await RawClient.login({
+    port: edge.all,
+    tls: "direct",
+    ca: edge.ca,
+    domain: core.domain,
+    user: "bob",
+    password: "pw",
+  });
+  bob.presence();
+  await page.goto(`https://localhost:${edge.all}/.well-known/host-meta.json`);
+  for (const round of ["first", "after the reload"]) {
+    const jid = await login(page);
+    bob.message(jid, `to the tab, ${round}`);
+    await until(async () => String(await page.evaluate("bodies")) === `to the tab, ${round}`, "the tab has it");
+    await page.evaluate(`say(${JSON.stringify(bob.jid)}, "from the tab, ${round}")`);
+    assert.equal((await bob.expect(/<body>from/)).text("body"), `from the tab, ${round}`);
+    await page.reload();
+  }
+  await bob.end();
+
+  const url = `wss://localhost:${edge.all}/ws`;
+  assert.equal(await page.evaluate(OPENS(url)), true, "a page of the domain may connect");
+  await page.goto(`https://127.0.0.1:${edge.all}/.well-known/host-meta.json`);
+  assert.equal(await page.evaluate(OPENS(url)), false, "another page may not");
+  assert.equal(await edge.metric("breakwater_http_refused_total", { reason: "origin" }), 1);
+});
+
+async function login(page: Page): Promise<string> {
+  await page.addScriptTag({ path: STROPHE });
+  return (await page.evaluate(LOGIN)) as string;
+}
