@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { chromium, type Page } from "playwright-core";
+import { pageClient } from "../support/clients/page-client.ts";
 import { RawClient } from "../support/clients/raw-client.ts";
 import { startCore } from "../support/cores/index.ts";
 import { startEdge } from "../support/edge.ts";
@@ -36,9 +37,8 @@ const OPENS = (url: string) => `new Promise((resolve) => {
   socket.onerror = () => resolve(false);
 })`;
 
-test("a page in Chromium logs in over WebSocket on the port that XMPP has too, also after a reload", {
-  skip,
-}, async (t) => {
+/** A core, an edge in front, a page of its domain in Chromium, and bob on TCP. */
+async function scene(t: TestContext) {
   const core = await startCore("prosody");
   t.after(() => core.stop());
   for (const user of ["alice", "bob"]) await core.register(user, "pw");
@@ -50,16 +50,17 @@ test("a page in Chromium logs in over WebSocket on the port that XMPP has too, a
   });
   t.after(() => browser.close());
   const page = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage();
-  const bob = await RawClient.login({
-    port: edge.all,
-    tls: "direct",
-    ca: edge.ca,
-    domain: core.domain,
-    user: "bob",
-    password: "pw",
-  });
-  bob.presence();
   await page.goto(`https://localhost:${edge.all}/.well-known/host-meta.json`);
+  const options = { port: edge.all, tls: "direct", ca: edge.ca, domain: core.domain } as const;
+  const bob = await RawClient.login({ ...options, user: "bob", password: "pw" });
+  bob.presence();
+  return { edge, page, bob };
+}
+
+test("a page in Chromium logs in over WebSocket on the port that XMPP has too, also after a reload", {
+  skip,
+}, async (t) => {
+  const { edge, page, bob } = await scene(t);
   for (const round of ["first", "after the reload"]) {
     const jid = await login(page);
     bob.message(jid, `to the tab, ${round}`);
@@ -75,6 +76,32 @@ test("a page in Chromium logs in over WebSocket on the port that XMPP has too, a
   await page.goto(`https://127.0.0.1:${edge.all}/.well-known/host-meta.json`);
   assert.equal(await page.evaluate(OPENS(url)), false, "another page may not");
   assert.equal(await edge.metric("breakwater_http_refused_total", { reason: "origin" }), 1);
+});
+
+test("a page that loses the network gets what it missed once and in order, and so does who talks to it", {
+  skip,
+}, async (t) => {
+  const { edge, page, bob } = await scene(t);
+  const jid = (await page.evaluate(pageClient(`wss://localhost:${edge.all}/ws`, "alice"))) as string;
+  const expected: string[] = [];
+  const send = (text: string): void => {
+    bob.message(jid, text);
+    expected.push(text);
+  };
+  for (let round = 1; round <= 3; round++) {
+    send(`${round}, before`);
+    await until(async () => (await page.evaluate("bodies.length")) === expected.length, "the page has it");
+    await page.context().setOffline(true);
+    for (const part of ["a", "b", "c"]) send(`${round}, meanwhile ${part}`);
+    await page.evaluate(`say(${JSON.stringify(bob.jid)}, "written while away, ${round}")`);
+    await bob.fence();
+    await page.context().setOffline(false);
+    assert.match((await bob.expect(/written while away/)).xml, new RegExp(`away, ${round}<`));
+    await until(async () => (await page.evaluate("bodies.length")) === expected.length, "the page has all");
+  }
+  assert.deepEqual(await page.evaluate("bodies"), expected);
+  assert.equal(await page.evaluate("resumes"), 3);
+  await bob.end();
 });
 
 async function login(page: Page): Promise<string> {
