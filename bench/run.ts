@@ -26,7 +26,7 @@ import { runTraffic } from "./traffic.ts";
 
 const USAGE = `Usage: npm run bench -- [options]
 
-  --quick          fewer rounds and sessions: about 3 minutes instead of 15
+  --quick          fewer rounds and sessions: a few minutes instead of 15
   --only LIST      of a (CPU), b (memory), c (latency, with a), d (framer), e (handshakes); default all
   --rounds N       interleaved rounds of a, c, d and e
   --sessions N     idle sessions of b
@@ -81,7 +81,15 @@ const results: Record<string, unknown> = {};
 async function traffic(): Promise<void> {
   const sessions = 100;
   await withCore(sessions * 8, async (core, load) => {
-    const options = { rounds, seconds: quick ? 2 : 3, warmSeconds: 0.7, sessions, rate: 2000, window: 2, say };
+    const options = {
+      rounds,
+      seconds: quick ? 1.2 : 3,
+      warmSeconds: quick ? 0.4 : 0.7,
+      sessions,
+      rate: 2000,
+      window: 2,
+      say,
+    };
     const rows = await runTraffic(core, load, options);
     results["traffic"] = rows;
     if (only.has("a")) printFigures("(a) CPU per delivered message, ratios", trafficFigures(rows, options.rate));
@@ -91,7 +99,7 @@ async function traffic(): Promise<void> {
 }
 
 async function memory(): Promise<void> {
-  const sessions = Number(values.sessions ?? (quick ? 1000 : 5000));
+  const sessions = Number(values.sessions ?? (quick ? 500 : 5000));
   // A session takes two descriptors of a proxy.
   const limits = readFileSync("/proc/self/limits", "utf8");
   const hard = Number(/^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
@@ -99,21 +107,21 @@ async function memory(): Promise<void> {
     throw new MachineError(`${sessions} sessions need ${sessions * 2 + 500} open files: raise ulimit -Hn (${hard}).`);
   }
   await withCore(sessions, async (core, load) => {
-    const rows = await runMemory(core, load, { sessions, settleSeconds: quick ? 3 : 8, say });
+    const rows = await runMemory(core, load, { sessions, settleSeconds: quick ? 2 : 8, say });
     results["memory"] = { sessions, rows };
     printFigures(`(b) Resident memory per idle TLS session, ${sessions} sessions`, memoryFigures(rows));
   });
 }
 
 function framer(): void {
-  const rows = runFramerBench(quick ? 2 : 5, 4);
+  const rows = runFramerBench(quick ? 1 : 5, quick ? 2 : 4);
   results["framer"] = rows;
   printFigures("(d) Framing, per second of CPU", framerFigures(rows));
 }
 
 async function handshakes(): Promise<void> {
   await withCore(0, async (core, load) => {
-    const rows = await runHandshakes(core, load, { rounds: quick ? 2 : 5, seconds: quick ? 1.5 : 3, say });
+    const rows = await runHandshakes(core, load, { rounds: quick ? 2 : 5, seconds: quick ? 1 : 3, say });
     results["handshakes"] = rows;
     printFigures("(e) TLS 1.3 handshakes, ECDSA P-256", handshakeFigures(rows));
     printHandshakes(rows);
