@@ -8,7 +8,7 @@ const FOOTER = "</stream:stream>";
 const LATIN = (
   "the of and to in is you that it he was for on are as with his they at be this have from or one had by word but not " +
   "what all were we when your can said there use an each which she do how their if will up other about out many then " +
-  "them these so some her would make like him into time has look two more café über naïve"
+  "them these so some her would make like him into time has look two more café über naïve señor schön größer là déjà"
 ).split(" ");
 const WORLD = (
   "Привет как дела завтра встречаемся вечером возле станции хорошо спасибо 今日は とても いい 天気 ですね 你好 明天 见面 吧 我们 " +
@@ -35,10 +35,13 @@ export function randomFrom(seed: number): () => number {
 class Writer {
   readonly #random: () => number;
   readonly #words: readonly string[];
+  /** Words of the longest body. */
+  readonly #longest: number;
 
-  constructor(seed: number, words: readonly string[]) {
+  constructor(seed: number, words: readonly string[], longest: number) {
     this.#random = randomFrom(seed);
     this.#words = words;
+    this.#longest = longest;
   }
 
   below(n: number): number {
@@ -61,9 +64,10 @@ class Writer {
 
   message(): string {
     const id = this.hex(16);
-    let children = `<body>${this.text(3 + this.below(14))}${this.below(4) === 0 ? " &amp; you?" : ""}</body>`;
-    if (this.below(2) === 0) children += "<request xmlns='urn:xmpp:receipts'/>";
-    if (this.below(2) === 0) children += "<active xmlns='http://jabber.org/protocol/chatstates'/>";
+    let children = `<body>${this.text(3 + this.below(this.#longest))}${this.below(4) === 0 ? " &amp; you?" : ""}</body>`;
+    if (this.below(4) === 0) children += `<thread>${this.hex(12)}</thread>`;
+    if (this.below(3) > 0) children += "<request xmlns='urn:xmpp:receipts'/>";
+    if (this.below(3) > 0) children += "<active xmlns='http://jabber.org/protocol/chatstates'/>";
     if (this.below(3) === 0) children += `<origin-id xmlns='urn:xmpp:sid:0' id='${id}'/>`;
     if (this.below(3) === 0)
       children += `<delay xmlns='urn:xmpp:delay' from='chat.example' stamp='2025-02-0${1 + this.below(9)}T12:34:56Z'/>`;
@@ -85,17 +89,17 @@ class Writer {
   iq(): string {
     const start = `<iq from='${this.jid()}' to='${this.jid()}' id='${this.hex(8)}'`;
     if (this.below(3) === 0) return `${start} type='get'><ping xmlns='urn:xmpp:ping'/></iq>`;
-    if (this.below(3) === 0) return `${start} type='result'/>`;
+    if (this.below(4) === 0) return `${start} type='result'/>`;
     let items = "";
-    for (let i = 1 + this.below(4); i > 0; i--) {
+    for (let i = 1 + this.below(9); i > 0; i--) {
       items += `<item jid='user${this.below(900)}@chat.example' name='${this.text(2)}' subscription='both'><group>${this.text(1)}</group></item>`;
     }
     return `${start} type='result'><query xmlns='jabber:iq:roster' ver='${this.hex(4)}'>${items}</query></iq>`;
   }
 }
 
-function corpus(name: string, size: number, words: readonly string[]): Corpus {
-  const writer = new Writer(7, words);
+function corpus(name: string, size: number, words: readonly string[], longest: number): Corpus {
+  const writer = new Writer(7, words, longest);
   const parts = [HEADER];
   let length = 0;
   while (length < size) {
@@ -109,5 +113,5 @@ function corpus(name: string, size: number, words: readonly string[]): Corpus {
 
 /** `size` bytes each: one as in western traffic, one whose text is mostly Cyrillic, CJK and emoji. */
 export function framerCorpora(size: number): Corpus[] {
-  return [corpus("latin", size, LATIN), corpus("world", size, WORLD)];
+  return [corpus("latin", size, LATIN, 14), corpus("world", size, WORLD, 60)];
 }

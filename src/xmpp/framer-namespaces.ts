@@ -95,6 +95,11 @@ export class FrameNamespaces {
   #rows: Int32Array = new Int32Array(FIELDS * 8);
   #byPrefix: Map<string, number> | null = null;
 
+  /** Numbers that there is room for. */
+  get room(): number {
+    return this.#rows.length;
+  }
+
   clear(): void {
     this.count = 0;
     this.#byPrefix = null;

@@ -115,6 +115,7 @@ export class FrameScan {
     this.defaultDepth = 0;
     this.mustLeave = this.baseFlags;
     if (this.namespaces.count !== 0) this.namespaces.clear();
+    if (this.attributes.hits !== 0) this.attributes.clear();
   }
 
   #obey(limits: FramerLimits): void {
@@ -136,6 +137,11 @@ export class FrameScan {
   moveTo(base: number): void {
     this.pos += base - this.base;
     this.base = base;
+  }
+
+  /** Whether it is no larger than what usual frames make of it. */
+  isSmall(): boolean {
+    return this.names.length <= MAX_KEPT && this.namespaces.room <= MAX_KEPT;
   }
 
   growNames(): Int32Array {
@@ -170,11 +176,13 @@ export class FrameScan {
 /** Scans that no framer needs at the moment. An idle framer holds none. */
 const spares: FrameScan[] = [];
 const MAX_SPARES = 16;
+/** Numbers in one list of a scan that is kept. */
+const MAX_KEPT = 1024;
 
 export function borrowScan(): FrameScan {
   return spares.pop() ?? new FrameScan();
 }
 
 export function giveBackScan(scan: FrameScan): void {
-  if (spares.length < MAX_SPARES) spares.push(scan);
+  if (spares.length < MAX_SPARES && scan.isSmall()) spares.push(scan);
 }

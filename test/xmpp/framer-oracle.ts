@@ -263,7 +263,16 @@ export function canGoOn(bytes: Buffer): boolean {
   const [innermost = ""] = names;
   const endTag = `/${innermost}>`;
   for (let i = 0; i < endTag.length; i++) finishes.push(endTag.slice(i) + close(1));
-  return finishes.some((finish) => new Oracle(start + finish).run().outcome === "end");
+  return finishes.some((finish) => isWhole(start + finish));
+}
+
+function isWhole(text: string): boolean {
+  try {
+    return new Oracle(text).run().outcome === "end";
+  } catch (error) {
+    if (error instanceof Undecided) return false;
+    throw error;
+  }
 }
 
 const REFERENCES = ["amp;", "mp;", "p;", "lt;", "t;", "gt;", "apos;", "pos;", "os;", "s;", "quot;", "uot;", "ot;", ";"];
