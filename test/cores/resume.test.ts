@@ -74,7 +74,7 @@ for (const kind of ALL_CORES) {
       bob.send(`<presence to='${room}/bob'>${join}</presence>`);
       await bob.expect(/status code=['"]110/);
       bob.send(`<message type='groupchat' to='${room}'><body>anyone?</body></message>`);
-      await alice.expect(/anyone\?/);
+      for (const each of [alice, bob]) await each.expect(/anyone\?/);
 
       bob.inbox.items.length = 0;
       const texts = Array.from({ length: 500 }, (_, i) => `${i} 🦋 ${i === 250 ? "x".repeat(60_000) : ""}`);
