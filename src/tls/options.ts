@@ -23,14 +23,19 @@ export const tlsOptions = z
       description: "Cipher suites in OpenSSL's notation. Absent: the ones that Node chooses.",
       reload: true,
     }),
-    groups: z.string().min(1).default("X25519:P-256:P-384").meta({
-      description:
-        "Key exchange groups in OpenSSL's notation, the preferred one first. Put X25519MLKEM768 in front to withstand " +
-        "quantum computers: it takes 7 KB more memory for each connection and 1.1 KB more in each handshake.",
-      reload: true,
-    }),
+    groups: z
+      .string()
+      .min(1)
+      .default("X25519:P-256:P-384")
+      .meta({
+        description:
+          "Key exchange groups in OpenSSL's notation, the preferred one first. Put X25519MLKEM768 in front to withstand " +
+          "quantum computers: it takes 7 KB more memory for each connection and 1.1 KB more in each handshake.",
+        reload: true,
+      }),
     ticket_rotation: z.number().int().min(60).max(604_800).default(43_200).meta({
-      description: "How often the key of the TLS session tickets changes. A ticket of an older key costs its client a full handshake.",
+      description:
+        "How often the key of the TLS session tickets changes. A ticket of an older key costs its client a full handshake.",
       unit: "s",
       reload: true,
     }),
