@@ -10,10 +10,14 @@ const LATIN = (
   "what all were we when your can said there use an each which she do how their if will up other about out many then " +
   "them these so some her would make like him into time has look two more café über naïve señor schön größer là déjà"
 ).split(" ");
-const WORLD = (
-  "Привет как дела завтра встречаемся вечером возле станции хорошо спасибо 今日は とても いい 天気 ですね 你好 明天 见面 吧 我们 " +
-  "一起 吃饭 👍 😀 🎉 👨‍👩‍👧 안녕하세요 내일 만나요 ευχαριστώ καλημέρα"
-).split(" ");
+/** One script each: nobody mixes them word by word. */
+const SCRIPTS = [
+  "Привет как дела завтра встречаемся вечером возле станции хорошо спасибо не знаю может быть позвоню 👍",
+  "今日は とても いい 天気 ですね 明日 また 会いましょう ありがとう ございます 駅前で 待ってます 😀",
+  "你好 明天 见面 吧 我们 一起 吃饭 好的 没问题 晚上 七点 在 老地方 等 你 🎉",
+  "안녕하세요 내일 만나요 저녁에 시간 있어요 네 좋아요 감사합니다",
+  "καλημέρα ευχαριστώ τι κάνεις σήμερα το βράδυ θα έρθω αργότερα 👨‍👩‍👧",
+].map((words) => words.split(" "));
 
 export interface Corpus {
   readonly name: string;
@@ -34,13 +38,13 @@ export function randomFrom(seed: number): () => number {
 
 class Writer {
   readonly #random: () => number;
-  readonly #words: readonly string[];
+  readonly #scripts: readonly (readonly string[])[];
   /** Words of the longest body. */
   readonly #longest: number;
 
-  constructor(seed: number, words: readonly string[], longest: number) {
+  constructor(seed: number, scripts: readonly (readonly string[])[], longest: number) {
     this.#random = randomFrom(seed);
-    this.#words = words;
+    this.#scripts = scripts;
     this.#longest = longest;
   }
 
@@ -59,7 +63,8 @@ class Writer {
   }
 
   text(words: number): string {
-    return Array.from({ length: words }, () => this.#words[this.below(this.#words.length)]).join(" ");
+    const script = this.#scripts[this.below(this.#scripts.length)]!;
+    return Array.from({ length: words }, () => script[this.below(script.length)]).join(" ");
   }
 
   message(): string {
@@ -98,8 +103,8 @@ class Writer {
   }
 }
 
-function corpus(name: string, size: number, words: readonly string[], longest: number): Corpus {
-  const writer = new Writer(7, words, longest);
+function corpus(name: string, size: number, scripts: readonly (readonly string[])[], longest: number): Corpus {
+  const writer = new Writer(7, scripts, longest);
   const parts = [HEADER];
   let length = 0;
   while (length < size) {
@@ -113,5 +118,5 @@ function corpus(name: string, size: number, words: readonly string[], longest: n
 
 /** `size` bytes each: one as in western traffic, one whose text is mostly Cyrillic, CJK and emoji. */
 export function framerCorpora(size: number): Corpus[] {
-  return [corpus("latin", size, LATIN, 14), corpus("world", size, WORLD, 60)];
+  return [corpus("latin", size, [LATIN], 14), corpus("world", size, SCRIPTS, 40)];
 }
