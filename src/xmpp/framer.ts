@@ -38,8 +38,8 @@ type Phase = "start" | "prolog" | "open" | "closing" | "closed";
  *     framer.feed(chunk, true);
  *     for (let frame = framer.next(); frame !== null; frame = framer.next()) …
  *
- * A frame that lies within one chunk is that chunk's bytes. One that straddles chunks is collected in a carry buffer,
- * which is never used again, so that such frames are always stable.
+ * A frame that lies within one chunk is that chunk's bytes. One that straddles chunks, or comes in a chunk of a few
+ * bytes, is collected in a carry, whose bytes are never used again: such frames are always stable.
  */
 export class StanzaFramer {
   /** May be replaced at any time; the next frame obeys. */
