@@ -22,6 +22,9 @@ const DEBIAN_PACKAGES = {
   "libc6-dev": null,
   "libstrophe-dev": null,
   "pkg-config": "pkg-config",
+  chromium: "chromium",
+  haproxy: "haproxy",
+  nginx: "nginx",
 };
 
 // A test may run servers of its own, so only half of the processors get a test file each.

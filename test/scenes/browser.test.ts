@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { type TestContext, test } from "node:test";
 import { chromium, type Page } from "playwright-core";
@@ -11,7 +10,6 @@ import { until } from "../support/wire.ts";
 
 const CHROMIUM = "/usr/bin/chromium";
 const STROPHE = resolve(import.meta.dirname, "../../node_modules/strophe.js/dist/strophe.umd.min.js");
-const skip = existsSync(CHROMIUM) ? false : "Debian's chromium is not installed";
 
 /** In the page: logs in where host-meta says, and keeps the bodies that come. */
 const LOGIN = `(async () => {
@@ -57,9 +55,7 @@ async function scene(t: TestContext) {
   return { edge, page, bob };
 }
 
-test("a page in Chromium logs in over WebSocket on the port that XMPP has too, also after a reload", {
-  skip,
-}, async (t) => {
+test("a page in Chromium logs in over WebSocket on the port that XMPP has too, also after a reload", async (t) => {
   const { edge, page, bob } = await scene(t);
   for (const round of ["first", "after the reload"]) {
     const jid = await login(page);
@@ -78,9 +74,7 @@ test("a page in Chromium logs in over WebSocket on the port that XMPP has too, a
   assert.equal(await edge.metric("breakwater_http_refused_total", { reason: "origin" }), 1);
 });
 
-test("a page that loses the network gets what it missed once and in order, and so does who talks to it", {
-  skip,
-}, async (t) => {
+test("a page that loses the network gets what it missed once and in order, and so does who talks to it", async (t) => {
   const { edge, page, bob } = await scene(t);
   const jid = (await page.evaluate(pageClient(`wss://localhost:${edge.all}/ws`, "alice"))) as string;
   const expected: string[] = [];

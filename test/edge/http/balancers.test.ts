@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { type TestContext, test } from "node:test";
 import { freePort } from "../../support/cores/index.ts";
@@ -11,7 +11,6 @@ import { until, Wire } from "../../support/wire.ts";
 
 const NGINX = "/usr/sbin/nginx";
 const HAPROXY = "/usr/sbin/haproxy";
-const missing = (program: string) => (existsSync(program) ? false : `${program} is not installed`);
 
 async function balancer(t: TestContext, program: string, port: number, config: string, args: string[]): Promise<void> {
   const scratch = new Scratch("balancer");
@@ -82,9 +81,7 @@ backend edge
 `,
   ],
 ] as const) {
-  test(`behind ${program} that ends TLS, a client chats and its own address reaches the core`, {
-    skip: missing(program),
-  }, async (t) => {
+  test(`behind ${program} that ends TLS, a client chats and its own address reaches the core`, async (t) => {
     const wire = await Wire.start(t, { ...script, listenerConfigs: { http: `    forwarded: { ${trusted} }` } });
     const port = await freePort();
     await balancer(t, program, port, config(port, wire.edge.http), [...args]);
@@ -98,7 +95,7 @@ backend edge
   });
 }
 
-test("behind HAProxy that passes TLS on, XMPP and WebSocket share the port", { skip: missing(HAPROXY) }, async (t) => {
+test("behind HAProxy that passes TLS on, XMPP and WebSocket share the port", async (t) => {
   const wire = await Wire.start(t, { ...script, listenerConfigs: { all: `    proxy_protocol: { ${trusted} }` } });
   const port = await freePort();
   const config = `
