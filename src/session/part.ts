@@ -34,7 +34,7 @@ export interface Part {
   /** About once a second, `now` in ms of the clock. */
   tick?(now: number): void;
   phaseChanged?(from: Phase, to: Phase): void;
-  /** The core stream is about to be closed politely: the last words to the core. */
+  /** The core stream is about to be closed or dropped: the last words to the core. */
   coreEnding?(): void;
   /** The session is over; both legs are gone or going. */
   close?(reason: CloseReason): void;

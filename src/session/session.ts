@@ -316,7 +316,10 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
     this.core.owner = null;
     if (reason === "core-gone") this.core.drop();
     else if (reason === "shutdown" && this.keptByCore) {
-      // XEP-0198: a polite end would end the core's session at once; a dropped TCP leaves it resumable.
+      // XEP-0198: a polite end would end the core's session at once; a dropped TCP leaves it resumable. What the client
+      // has handled is told first, or the core would deliver it again when it gives the session up.
+      for (const part of this.#parts) part.coreEnding?.();
+      this.core.flush();
       this.core.drop();
     } else this.#endCore();
   }

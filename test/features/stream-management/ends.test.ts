@@ -241,6 +241,22 @@ test("SIGTERM: clients are told, and cores see a dropped connection without an e
   await stopped;
 });
 
+test("SIGTERM: a kept core hears what its client has handled, so that it does not deliver that again", async (t) => {
+  const wire = await Wire.start(t, { turned: true });
+  const { client, core } = await wire.managed();
+  client.autoAck = false;
+  core.message("1");
+  await client.expect(/>1</);
+  client.write(`<a xmlns='${SM3}' h='1'/>`);
+  await client.fence();
+  const before = core.acks.at(-1) ?? 0;
+  assert.equal(before, 0, "nobody has asked since, and no second has passed");
+  const stopped = wire.edge.breakwater.stop();
+  assert.notEqual(await core.ended, "stream-end");
+  assert.equal(core.acks.at(-1), 1);
+  await stopped;
+});
+
 test("a core that comes back takes new logins, and the edge is ready again", async (t) => {
   const wire = await Wire.start(t, { coreConfig: "    probe_interval: 1" });
   const { client } = await wire.managed();
