@@ -7,6 +7,7 @@ import type { Config } from "./config/schema.ts";
 import { Admission } from "./edge/admission.ts";
 import { hostMetaRoutes } from "./edge/http/host-meta.ts";
 import { HttpPort } from "./edge/http/http-port.ts";
+import type { HttpRoute } from "./edge/http/route.ts";
 import { Listener } from "./edge/listener.ts";
 import { WebSocketPort } from "./edge/websocket/websocket-port.ts";
 import { featureList } from "./features/index.ts";
@@ -32,7 +33,11 @@ export interface StartOptions {
   readonly config: Config;
   readonly log: Log;
   readonly clock?: Clock;
+  /** What browsers find beside the edge's own paths, which nothing here can hide. */
+  readonly routes?: readonly HttpRoute[];
 }
+
+export type { HttpRoute };
 
 /** A running edge. */
 export interface Breakwater {
@@ -82,7 +87,7 @@ class Edge implements Breakwater {
   #stopLag: (() => void) | null = null;
   #stopping = false;
 
-  constructor({ config, log, clock = systemClock }: StartOptions) {
+  constructor({ config, log, clock = systemClock, routes = [] }: StartOptions) {
     this.#config = config;
     this.#log = log;
     this.#clock = clock;
@@ -101,13 +106,14 @@ class Edge implements Breakwater {
       negotiations: new Set(),
       ...hostOptions(config),
     };
-    this.#http = this.#setUpHttp();
+    this.#http = this.#setUpHttp(routes);
   }
 
-  #setUpHttp(): HttpPort {
+  #setUpHttp(routes: readonly HttpRoute[]): HttpPort {
     const shared = { clock: this.#clock, janitor: this.#janitor, log: this.#log };
     const domains = () => this.#host.domains;
     const port = new HttpPort({ ...shared, admission: this.#admission, options: () => this.#config.http });
+    for (const route of routes) port.add(route); // first: of two with one path the later one stays
     port.addUpgrade(
       new WebSocketPort({
         ...shared,
