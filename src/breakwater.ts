@@ -5,6 +5,7 @@ import { meter } from "./base/meter.ts";
 import type { Address } from "./base/option-types.ts";
 import type { Config } from "./config/schema.ts";
 import { Admission } from "./edge/admission.ts";
+import { BoshPort } from "./edge/bosh/bosh-port.ts";
 import { hostMetaRoutes } from "./edge/http/host-meta.ts";
 import { HttpPort } from "./edge/http/http-port.ts";
 import type { HttpRoute } from "./edge/http/route.ts";
@@ -122,6 +123,17 @@ class Edge implements Breakwater {
         domains,
         limits: () => this.#host.limits,
         seeOtherUri: () => (this.#stopping ? (this.#config.http.websocket.see_other_uri ?? null) : null),
+        welcome: (link) => new Negotiation(link, this.#host),
+      }),
+    );
+    port.add(
+      new BoshPort({
+        ...shared,
+        admission: this.#admission,
+        options: () => this.#config.http.bosh,
+        origins: () => this.#config.http.origins,
+        domains,
+        limits: () => this.#host.limits,
         welcome: (link) => new Negotiation(link, this.#host),
       }),
     );

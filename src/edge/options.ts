@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { addressRange, listenAddress } from "../base/option-types.ts";
 import { framerLimits } from "../xmpp/options.ts";
+import { boshOptions } from "./bosh/options.ts";
 
 export const listenerOptions = z.strictObject({
   kind: z.enum(["starttls", "tls", "plaintext", "https", "http", "all"]).meta({
@@ -166,6 +167,7 @@ export const httpOptions = z
       })
       .prefault({})
       .meta({ description: "XMPP over WebSocket." }),
+    bosh: boshOptions,
     host_meta: z
       .strictObject({
         websocket: httpUrl("ws")

@@ -18,6 +18,8 @@ export const NS = {
   compressFeature: "http://jabber.org/features/compress", // XEP-0138
   compress: "http://jabber.org/protocol/compress", // XEP-0138
   framing: "urn:ietf:params:xml:ns:xmpp-framing", // RFC 7395 §3.3.2
+  httpBind: "http://jabber.org/protocol/httpbind", // XEP-0124
+  xbosh: "urn:xmpp:xbosh", // XEP-0206
   xml: "http://www.w3.org/XML/1998/namespace",
   xmlns: "http://www.w3.org/2000/xmlns/",
 } as const;

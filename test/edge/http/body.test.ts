@@ -23,7 +23,7 @@ async function port(t: TestContext) {
     path: "/echo",
     methods: ["POST"],
     handle: (request, response) =>
-      readBody(request, 10, (body) => {
+      readBody(request, { maxBytes: 10 }, (body) => {
         bodies.push(String(body));
         if (body === "too-large") answer(response, 413, "too large", { Connection: "close" });
         else if (body !== "aborted") answer(response, 200, body.toString());
