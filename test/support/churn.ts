@@ -3,11 +3,13 @@ import type { Core } from "./cores/index.ts";
 import { Random } from "./random.ts";
 import { type CutKind, WeakLink } from "./weak-link.ts";
 
+export type Transport = "tcp" | "websocket" | "bosh";
+
 export interface ChurnOptions {
   core: Pick<Core, "domain" | "registerAll">;
   edge: { host: string; tls: number; all: number; ca: string };
-  /** Share of the connections that are WebSocket, drawn anew for each. Default 0. */
-  web?: number;
+  /** What clients connect by, drawn anew for each connection. Default TCP. */
+  transports?: readonly Transport[];
   clients: number;
   seconds: number;
   seed: number;
@@ -53,10 +55,10 @@ export async function churn(options: ChurnOptions): Promise<ChurnResult> {
   const accounts = Array.from({ length: clients }, (_, i) => ({ user: `churn-${run}-${i}`, password: "pw" }));
   await core.registerAll(accounts);
   const relay = await WeakLink.listen({
-    to: { host: edge.host, port: options.web === undefined ? edge.tls : edge.all },
+    to: { host: edge.host, port: options.transports === undefined ? edge.tls : edge.all },
     seed,
   });
-  const { web = 0 } = options;
+  const { transports = ["tcp"] } = options;
   const phones: Phone[] = [];
   for (const [i, account] of accounts.entries()) {
     phones.push(
@@ -65,7 +67,7 @@ export async function churn(options: ChurnOptions): Promise<ChurnResult> {
         domain: core.domain,
         relay,
         ca: edge.ca,
-        web,
+        transports,
         random: random.fork(i),
         run,
         result,
@@ -89,7 +91,7 @@ interface PhoneInit {
   domain: string;
   relay: WeakLink;
   ca: string;
-  web: number;
+  transports: readonly Transport[];
   random: Random;
   run: string;
   result: ChurnResult;
@@ -175,10 +177,17 @@ class Phone {
   }
 
   #options() {
-    const { user, domain, relay, ca, web, random } = this.#init;
+    const { user, domain, relay, ca, transports, random } = this.#init;
+    const { host, port } = relay;
     const account = { ca, user, password: "pw", domain };
-    if (web > 0 && random.chance(web)) return { ...account, webSocket: `wss://${relay.host}:${relay.port}/ws` };
-    return { ...account, host: relay.host, port: relay.port, tls: "direct" as const };
+    switch (random.pick(transports)) {
+      case "tcp":
+        return { ...account, host, port, tls: "direct" as const };
+      case "websocket":
+        return { ...account, webSocket: `wss://${host}:${port}/ws` };
+      default:
+        return { ...account, bosh: { port, ca, domain } };
+    }
   }
 
   #send(): void {
@@ -207,11 +216,10 @@ class Phone {
   async #cutAndReturn(): Promise<void> {
     const { random, relay, result } = this.#init;
     const client = this.#client!;
-    const port = client.socket.localPort ?? client.tls?.localPort;
     const kind = random.pick(CUTS);
-    const connection = [...relay.links].find((link) => link.client.remotePort === port);
+    const ports = client.localPorts;
     result.cuts++;
-    connection?.cut(kind);
+    for (const link of relay.links) if (ports.includes(link.client.remotePort!)) link.cut(kind);
     // What the phone writes into a dead link is not known to be lost yet.
     if (random.chance(0.5)) this.#send();
     await pause(random.integer(0, 400));

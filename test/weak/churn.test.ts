@@ -8,10 +8,11 @@ const seconds = Number(process.env["CHURN_SECONDS"] ?? 60);
 const seeds = (process.env["CHURN_SEEDS"] ?? "1").split(",").map(Number);
 const clients = Number(process.env["CHURN_CLIENTS"] ?? 200);
 
+const TRANSPORTS = ["tcp", "websocket", "bosh"] as const;
 const runs = ALL_CORES.flatMap((kind) => [
   { kind, how: "", clients, seconds },
-  // Each connection is one or the other: sessions go from TCP to WebSocket and back all the time.
-  { kind, how: ", half of them WebSocket,", clients: clients / 2, seconds: seconds / 3, web: 0.5 },
+  // Each connection is another kind: sessions go from TCP to WebSocket to BOSH and back all the time.
+  { kind, how: " of any kind", clients: clients / 2, seconds: seconds / 3, transports: TRANSPORTS },
 ]);
 
 for (const { kind, how, ...options } of runs) {

@@ -1,6 +1,6 @@
+import { readFileSync } from "node:fs";
 import { Agent, type IncomingHttpHeaders, request as plainRequest } from "node:http";
 import { Agent as TlsAgent, request as tlsRequest } from "node:https";
-import { readFileSync } from "node:fs";
 import { type Element, escapeXml, XmlStream } from "./xml-stream.ts";
 
 export interface RawBoshOptions {
@@ -65,7 +65,9 @@ export class RawBosh {
   }
 
   /** Opens a session, logs in with PLAIN, restarts the stream and binds. */
-  static async login(options: RawBoshOptions & { user: string; password: string; resource?: string }): Promise<RawBosh> {
+  static async login(
+    options: RawBoshOptions & { user: string; password: string; resource?: string },
+  ): Promise<RawBosh> {
     const client = new RawBosh(options);
     await client.open();
     await client.authenticate(options);
@@ -107,7 +109,11 @@ export class RawBosh {
   }
 
   /** Any bytes as a request of its own. */
-  send(body: string | Buffer, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal): Promise<BoshAnswer> {
+  send(
+    body: string | Buffer,
+    headers: Readonly<Record<string, string>> = {},
+    signal?: AbortSignal,
+  ): Promise<BoshAnswer> {
     const { port, ca, path = "/http-bind", domain = "localhost" } = this.options;
     const bytes = Buffer.from(body);
     return new Promise((resolve, reject) => {

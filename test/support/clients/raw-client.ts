@@ -3,7 +3,9 @@ import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { reset } from "../reset.ts";
+import { BoshBridge } from "./bosh-bridge.ts";
 import { Mailbox, PATIENCE_MS } from "./mailbox.ts";
+import type { RawBoshOptions } from "./raw-bosh.ts";
 import { type Gs2, Scram, type ScramHash } from "./scram.ts";
 import { type BridgeOptions, WebSocketBridge } from "./websocket-bridge.ts";
 import { type Element, escapeXml, XmlStream } from "./xml-stream.ts";
@@ -15,6 +17,8 @@ export interface RawClientOptions {
   unixPath?: string;
   /** The same, over WebSocket: `ws://` or `wss://` with `ca`. */
   webSocket?: string | BridgeOptions;
+  /** The same, over BOSH. */
+  bosh?: RawBoshOptions;
   /** The stream's `to`, and the name that the certificate must have. Default "localhost". */
   domain?: string;
   /** Default "none". */
@@ -135,6 +139,10 @@ export class RawClient {
       const socket = await WebSocketBridge.connect(url);
       return new RawClient(options, socket, socket);
     }
+    if (options.bosh !== undefined) {
+      const socket = BoshBridge.connect(options.bosh);
+      return new RawClient(options, socket, socket);
+    }
     const tcp = options.unixPath
       ? connect({ path: options.unixPath })
       : connect({ host: options.host ?? "127.0.0.1", port: options.port!, noDelay: true });
@@ -211,6 +219,13 @@ export class RawClient {
 
   get tls(): TLSSocket | null {
     return this.#socket === this.#tcp ? null : (this.#socket as TLSSocket);
+  }
+
+  /** Of the connections that carry it. */
+  get localPorts(): readonly number[] {
+    if (this.#tcp instanceof BoshBridge) return this.#tcp.localPorts;
+    const port = this.#socket.localPort ?? this.#tcp.localPort;
+    return port === undefined ? [] : [port];
   }
 
   get isClosed(): boolean {

@@ -5,7 +5,7 @@ import { WebSocket } from "ws";
 import { type Element, XmlStream } from "./xml-stream.ts";
 
 const FRAMING = "urn:ietf:params:xml:ns:xmpp-framing";
-const HEADER =
+export const HEADER =
   "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'";
 
 export interface BridgeOptions {
@@ -106,7 +106,7 @@ export class WebSocketBridge extends Duplex {
   }
 }
 
-function attributesOf(attributes: Readonly<Record<string, string>>): string {
+export function attributesOf(attributes: Readonly<Record<string, string>>): string {
   return Object.entries(attributes)
     .filter(([name]) => !name.startsWith("xmlns"))
     .map(([name, value]) => ` ${name}='${value}'`)
@@ -114,7 +114,7 @@ function attributesOf(attributes: Readonly<Record<string, string>>): string {
 }
 
 // As real clients do: the namespace on every element.
-function declared({ xml }: Element): string {
+export function declared({ xml }: Element): string {
   const tag = /^<[^\s/>]+[^>]*/.exec(xml)![0];
   return / xmlns=/.test(tag) ? xml : xml.replace(/^<[^\s/>]+/, (name) => `${name} xmlns='jabber:client'`);
 }
