@@ -1,12 +1,8 @@
 /** A client that costs little: it logs in by a script of regular expressions and then only counts marks in the bytes. */
-import { connect as connectTcp, type Socket } from "node:net";
-import { connect as connectTls, createSecureContext, type SecureContext } from "node:tls";
-
-export interface LoadTarget {
-  readonly port: number;
-  readonly tls: boolean;
-  readonly domain: string;
-}
+import { BoshWire } from "./bosh-wire.ts";
+import { StreamWire } from "./stream-wire.ts";
+import { WebSocketWire } from "./websocket-wire.ts";
+import type { LoadTarget, Wire } from "./wire.ts";
 
 const PATIENCE_MS = 60_000;
 const SASL = "urn:ietf:params:xml:ns:xmpp-sasl";
@@ -17,22 +13,14 @@ const MARK = "@=@";
 const MARK_BYTES = Buffer.from(MARK);
 const DIGITS = 15;
 const REQUEST_BYTES = Buffer.from("<r ");
-const REQUEST = `<r xmlns='${SM}'/>`;
+const REQUEST = Buffer.from(`<r xmlns='${SM}'/>`);
 /** A client asks for an acknowledgement after so many messages of its own. */
 const REQUEST_EVERY = 10;
-
-// One context for all: the certificate's chain is not what is measured.
-let context: SecureContext | null = null;
-
-export function clientContext(): SecureContext {
-  context ??= createSecureContext({ minVersion: "TLSv1.3" });
-  return context;
-}
 
 export class LoadClient {
   readonly user: string;
   readonly #domain: string;
-  readonly #socket: Socket;
+  readonly #wire: Wire;
   /** A message arrived that was sent `ms` ago. */
   onMessage: ((client: LoadClient, ms: number) => void) | null = null;
   /** The connection ended. */
@@ -48,25 +36,25 @@ export class LoadClient {
   #stampAt = 0;
   #tail: Buffer | null = null;
 
-  private constructor(user: string, domain: string, socket: Socket) {
+  private constructor(user: string, domain: string, wire: Wire) {
     this.user = user;
     this.#domain = domain;
-    this.#socket = socket;
-    socket.on("data", (chunk: Buffer) => this.#received(chunk));
-    socket.on("error", (error) => this.#lost(error.message));
-    socket.on("close", () => this.#lost("closed"));
+    this.#wire = wire;
+    wire.onBytes = (bytes) => this.#received(bytes);
+    wire.onLost = (why) => this.#lost(why);
   }
 
   /** Connects, logs in with PLAIN, binds, turns XEP-0198 on if asked to, and sends presence. */
   static async login(target: LoadTarget, user: string, password: string, sm: boolean): Promise<LoadClient> {
-    const client = new LoadClient(user, target.domain, await openSocket(target));
-    const header = streamHeader(target.domain);
-    await client.#ask(header, /<\/stream:features>/);
+    const wire = await openWire(target);
+    const client = new LoadClient(user, target.domain, wire);
+    const { xmlns } = wire;
+    await client.#ask(null, /<\/stream:features>/);
     const plain = Buffer.from(`\0${user}\0${password}`).toString("base64");
     await client.#ask(`<auth xmlns='${SASL}' mechanism='PLAIN'>${plain}</auth>`, /<success/);
-    await client.#ask(header, /<\/stream:features>/);
+    await client.#ask(null, /<\/stream:features>/);
     const bind = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>load</resource></bind>";
-    const bound = await client.#ask(`<iq type='set' id='b'>${bind}</iq>`, /<\/iq>/);
+    const bound = await client.#ask(`<iq${xmlns} type='set' id='b'>${bind}</iq>`, /<\/iq>/);
     client.jid = /<jid>([^<]+)/.exec(bound)?.[1] ?? "";
     if (client.jid === "") throw new Error(`bind refused: ${bound}`);
     if (sm) {
@@ -75,17 +63,17 @@ export class LoadClient {
       // From here on stanzas count; what comes is our own presence, and it may bring an <r/> along.
       client.#sm = true;
     }
-    await client.#ask("<presence/>", new RegExp(`<presence [^>]*from=['"]${client.jid}`));
+    await client.#ask(`<presence${xmlns}/>`, new RegExp(`<presence [^>]*from=['"]${client.jid}`));
     client.#handled = 1;
     client.#loaded = true;
-    if (sm) client.#socket.write(client.#answer());
+    if (sm) wire.write(client.#answer());
     return client;
   }
 
   /** What `send` writes from now on: a chat message of `bytes` bytes to another client. */
   address(to: string, bytes: number): void {
     const id = Math.random().toString(16).slice(2, 14).padEnd(12, "0");
-    const head = `<message type='chat' to='${to}' id='${id}' xml:lang='en'><body>${MARK}${"0".repeat(DIGITS)} `;
+    const head = `<message${this.#wire.xmlns} type='chat' to='${to}' id='${id}' xml:lang='en'><body>${MARK}${"0".repeat(DIGITS)} `;
     const tail =
       `</body><request xmlns='urn:xmpp:receipts'/><markable xmlns='urn:xmpp:chat-markers:0'/>` +
       `<origin-id xmlns='urn:xmpp:sid:0' id='${id}'/></message>`;
@@ -102,30 +90,15 @@ export class LoadClient {
       time = Math.floor(time / 10);
     }
     const asks = this.#sm && ++this.#sent % REQUEST_EVERY === 0;
-    this.#socket.write(asks ? Buffer.concat([stanza, Buffer.from(REQUEST)]) : stanza);
-  }
-
-  /** Several `send` joined into one write, e.g. to move bytes. */
-  cork(run: () => void): void {
-    this.#socket.cork();
-    run();
-    this.#socket.uncork();
-  }
-
-  close(): void {
-    this.onLost = null;
-    this.#socket.destroy();
+    if (asks) this.#wire.write(stanza, REQUEST);
+    else this.#wire.write(stanza);
   }
 
   /** A polite end: a server that keeps sessions lets this one go at once. */
   async end(): Promise<void> {
     this.onLost = null;
-    if (this.#socket.destroyed) return;
-    const closed = new Promise<void>((resolve) => this.#socket.once("close", () => resolve()));
-    this.#socket.end(`${this.#sm ? this.#answer() : ""}</stream:stream>`);
-    const timer = setTimeout(() => this.#socket.destroy(), 5000);
-    await closed;
-    clearTimeout(timer);
+    if (this.#sm) this.#wire.write(this.#answer());
+    await this.#wire.end();
   }
 
   #received(chunk: Buffer): void {
@@ -147,15 +120,15 @@ export class LoadClient {
       this.#handled++;
       this.onMessage?.(this, performance.now() - time / 1000);
     }
-    if (this.#sm && bytes.indexOf(REQUEST_BYTES) >= 0) this.#socket.write(this.#answer());
+    if (this.#sm && bytes.indexOf(REQUEST_BYTES) >= 0) this.#wire.write(this.#answer());
     // Only a chunk that ends within a stanza can end within a mark.
     if (bytes[bytes.length - 1] !== 0x3e) {
       this.#tail = bytes.subarray(Math.max(end, bytes.length - MARK.length - DIGITS + 1));
     }
   }
 
-  #answer(): string {
-    return `<a xmlns='${SM}' h='${this.#handled}'/>`;
+  #answer(): Buffer {
+    return Buffer.from(`<a xmlns='${SM}' h='${this.#handled}'/>`);
   }
 
   #scripted(text: string): void {
@@ -171,7 +144,8 @@ export class LoadClient {
     wait.done(this.#text);
   }
 
-  #ask(xml: string, pattern: RegExp): Promise<string> {
+  /** `xml` null: a new stream. */
+  #ask(xml: string | null, pattern: RegExp): Promise<string> {
     this.#text = "";
     const answer = new Promise<string>((done, failed) => {
       const timer = setTimeout(() => failed(new Error(`${this.user}: no ${pattern}, got ${this.#text}`)), PATIENCE_MS);
@@ -187,7 +161,8 @@ export class LoadClient {
         },
       };
     });
-    this.#socket.write(xml);
+    if (xml === null) this.#wire.open();
+    else this.#wire.write(Buffer.from(xml));
     return answer;
   }
 
@@ -200,31 +175,7 @@ export class LoadClient {
   }
 }
 
-export function streamHeader(domain: string): string {
-  return (
-    `<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' ` +
-    `version='1.0' to='${domain}' xml:lang='en'>`
-  );
-}
-
-/** TCP or TLS 1.3, connected. `session`: of an earlier connection. */
-export function openSocket({ port, tls, domain }: LoadTarget, session?: Buffer): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const at = { host: "127.0.0.1", port, noDelay: true };
-    const socket = tls
-      ? connectTls({
-          ...at,
-          servername: domain,
-          ALPNProtocols: ["xmpp-client"],
-          secureContext: clientContext(),
-          rejectUnauthorized: false,
-          ...(session ? { session } : {}),
-        })
-      : connectTcp(at);
-    socket.once("error", reject);
-    socket.once(tls ? "secureConnect" : "connect", () => {
-      socket.off("error", reject);
-      resolve(socket);
-    });
-  });
+async function openWire(target: LoadTarget): Promise<Wire> {
+  if (!target.http) return StreamWire.connect(target);
+  return target.http.kind === "websocket" ? WebSocketWire.connect(target) : new BoshWire(target);
 }

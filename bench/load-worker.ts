@@ -6,8 +6,10 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { HandshakeJob, JobName, Jobs, Pids } from "./load.ts";
-import { LoadClient, type LoadTarget, openSocket, streamHeader } from "./load-client.ts";
+import { LoadClient } from "./load-client.ts";
 import { cpuSeconds } from "./processes.ts";
+import { streamHeader } from "./stream-wire.ts";
+import { type LoadTarget, openSocket } from "./wire.ts";
 
 const LOGINS_AT_ONCE = 16;
 const MESSAGE_BYTES = 350;

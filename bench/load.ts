@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import type { LoadTarget } from "./load-client.ts";
+import type { LoadTarget } from "./wire.ts";
 
 /** Groups of processes whose CPU time is measured together. */
 export type Pids = Readonly<Record<string, readonly number[]>>;

@@ -58,8 +58,9 @@ function reached({ value, bar, atLeast }: { value: number; bar: number; atLeast:
 
 // ---- (a) and (c)
 
-const perMessage = (group: string) => (result: TrafficResult) => ((result.cpu[group] ?? 0) / result.delivered) * 1e6;
-const together = (result: TrafficResult) => perMessage("front")(result) + perMessage("core")(result);
+export const perMessage = (group: string) => (result: TrafficResult) =>
+  ((result.cpu[group] ?? 0) / result.delivered) * 1e6;
+export const together = (result: TrafficResult) => perMessage("front")(result) + perMessage("core")(result);
 
 export function trafficFigures(rows: readonly TrafficRow[], rate: number): Figure[] {
   const figures: Figure[] = [];
@@ -105,14 +106,15 @@ export function latencyFigures(rows: readonly TrafficRow[]): Figure[] {
 }
 
 /** The absolute figures behind the ratios: medians of the rounds. */
-export function printTraffic(rows: readonly TrafficRow[]): void {
+export function printTraffic(rows: readonly { name: string; load: string; rounds: readonly TrafficResult[] }[]): void {
+  const width = Math.max(...rows.map(({ name }) => name.length)) + 1;
   console.log("\nMedians: CPU in microseconds per delivered message, latency in ms");
-  console.log("  set-up             load   messages/s   front    core    load     p50     p99");
-  for (const { setUp, sm, load, rounds } of rows) {
+  console.log(`  ${"set-up".padEnd(width)}load   messages/s   front    core    load     p50     p99`);
+  for (const { name, load, rounds } of rows) {
     const of = (read: (result: TrafficResult) => number, digits: number, width = 8) =>
       median(rounds.map(read)).toFixed(digits).padStart(width);
     console.log(
-      `  ${`${setUp}${sm ? " +0198" : ""}`.padEnd(18)} ${load.padEnd(6)}` +
+      `  ${name.padEnd(width)}${load.padEnd(6)}` +
         of((r) => r.delivered / r.seconds, 0, 11) +
         of(perMessage("front"), 1, 10) +
         of(perMessage("core"), 1) +

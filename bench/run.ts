@@ -1,5 +1,5 @@
 /**
- * `npm run bench`: the edge beside HAProxy, nginx and ejabberd's own TLS, in one interleaved run. Prints ratios.
+ * `npm run bench`: the edge beside HAProxy, nginx and the cores' own listeners, in one interleaved run. Prints ratios.
  * docs/performance.md says what the rows mean and holds the figures of a run.
  */
 import { execFileSync } from "node:child_process";
@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { ensureDebianPackages, MachineError } from "../scripts/machine.mjs";
-import { type Ejabberd, startEjabberd } from "../test/support/cores/index.ts";
+import { type Core, type CoreKind, type Ejabberd, startCore } from "../test/support/cores/index.ts";
 import { runFramerBench } from "./framer.ts";
 import { runHandshakes } from "./handshakes.ts";
 import { Load } from "./load.ts";
@@ -23,13 +23,16 @@ import {
   trafficFigures,
 } from "./report.ts";
 import { runTraffic } from "./traffic.ts";
+import { runWebMemory, runWebTraffic, WEB_WAYS, type WebMemoryRow } from "./web.ts";
+import { printWebTraffic, webMemoryFigures, webTrafficFigures } from "./web-report.ts";
 
 const USAGE = `Usage: npm run bench -- [options]
 
-  --quick          fewer rounds and sessions: a few minutes instead of 15
-  --only LIST      of a (CPU), b (memory), c (latency, with a), d (framer), e (handshakes); default all
-  --rounds N       interleaved rounds of a, c, d and e
-  --sessions N     idle sessions of b
+  --quick          fewer rounds and sessions: a few minutes instead of 30
+  --only LIST      of a (CPU), b (memory), c (latency, with a), d (framer), e (handshakes), f (CPU of WebSocket and
+                   BOSH), g (their memory); default all
+  --rounds N       interleaved rounds of a, c, d, e and f
+  --sessions N     idle sessions of b and g
   --json FILE      all results, round by round
   --unpinned       leave the placing of processes to the kernel
   --verbose        say each round's result as it comes`;
@@ -37,7 +40,7 @@ const USAGE = `Usage: npm run bench -- [options]
 const { values } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
-    only: { type: "string", default: "a,b,c,d,e" },
+    only: { type: "string", default: "a,b,c,d,e,f,g" },
     rounds: { type: "string" },
     sessions: { type: "string" },
     json: { type: "string" },
@@ -61,26 +64,46 @@ function pin(role: "core" | "rest"): void {
 }
 const availableParallelismAtStart = availableParallelism();
 
-/** One ejabberd and one load generator for the length of `measure`. */
-async function withCore(accounts: number, measure: (core: Ejabberd, load: Load) => Promise<void>): Promise<void> {
-  pin("core");
-  const core = await startEjabberd({ tls: true });
-  pin("rest");
-  const load = new Load();
+/** Fresh cores and one load generator for the length of `measure`. */
+async function withCores(
+  kinds: readonly CoreKind[],
+  accounts: number,
+  measure: (cores: readonly Core[], load: Load) => Promise<void>,
+): Promise<void> {
+  const cores: Core[] = [];
+  let load: Load | null = null;
   try {
-    await core.registerAll(Array.from({ length: accounts }, (_, i) => ({ user: `user${i}`, password: "pw" })));
-    await measure(core, load);
+    pin("core");
+    for (const kind of kinds) cores.push(await startCore(kind, { tls: true }));
+    pin("rest");
+    load = new Load();
+    const users = Array.from({ length: accounts }, (_, i) => ({ user: `user${i}`, password: "pw" }));
+    for (const core of cores) await core.registerAll(users);
+    await measure(cores, load);
   } finally {
-    load.stop();
-    await core.stop();
+    load?.stop();
+    for (const core of cores) await core.stop();
   }
+}
+
+function withEjabberd(accounts: number, measure: (core: Ejabberd, load: Load) => Promise<void>): Promise<void> {
+  return withCores(["ejabberd"], accounts, ([core], load) => measure(core as Ejabberd, load));
+}
+
+/** A session takes `each` descriptors of whoever has most of them. */
+function needFiles(sessions: number, each: number): void {
+  const limits = readFileSync("/proc/self/limits", "utf8");
+  const hard = Number(/^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
+  const needed = sessions * each + 500;
+  if (hard < needed)
+    throw new MachineError(`${sessions} sessions need ${needed} open files: raise ulimit -Hn (${hard}).`);
 }
 
 const results: Record<string, unknown> = {};
 
 async function traffic(): Promise<void> {
   const sessions = 100;
-  await withCore(sessions * 8, async (core, load) => {
+  await withEjabberd(sessions * 8, async (core, load) => {
     const options = {
       rounds,
       seconds: quick ? 1.2 : 3,
@@ -94,19 +117,14 @@ async function traffic(): Promise<void> {
     results["traffic"] = rows;
     if (only.has("a")) printFigures("(a) CPU per delivered message, ratios", trafficFigures(rows, options.rate));
     if (only.has("c")) printFigures(`(c) Latency at ${options.rate} messages/s, differences`, latencyFigures(rows));
-    printTraffic(rows);
+    printTraffic(rows.map((row) => ({ ...row, name: `${row.setUp}${row.sm ? " +0198" : ""}` })));
   });
 }
 
 async function memory(): Promise<void> {
   const sessions = Number(values.sessions ?? (quick ? 500 : 5000));
-  // A session takes two descriptors of a proxy.
-  const limits = readFileSync("/proc/self/limits", "utf8");
-  const hard = Number(/^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
-  if (hard < sessions * 2 + 500) {
-    throw new MachineError(`${sessions} sessions need ${sessions * 2 + 500} open files: raise ulimit -Hn (${hard}).`);
-  }
-  await withCore(sessions, async (core, load) => {
+  needFiles(sessions, 2);
+  await withEjabberd(sessions, async (core, load) => {
     const rows = await runMemory(core, load, { sessions, settleSeconds: quick ? 2 : 8, say });
     results["memory"] = { sessions, rows };
     printFigures(`(b) Resident memory per idle TLS session, ${sessions} sessions`, memoryFigures(rows));
@@ -120,7 +138,7 @@ function framer(): void {
 }
 
 async function handshakes(): Promise<void> {
-  await withCore(0, async (core, load) => {
+  await withEjabberd(0, async (core, load) => {
     const rows = await runHandshakes(core, load, { rounds: quick ? 2 : 5, seconds: quick ? 1 : 3, say });
     results["handshakes"] = rows;
     printFigures("(e) TLS 1.3 handshakes, ECDSA P-256", handshakeFigures(rows));
@@ -128,14 +146,55 @@ async function handshakes(): Promise<void> {
   });
 }
 
+async function webTraffic(): Promise<void> {
+  const sessions = 100;
+  await withCores(["ejabberd", "prosody"], sessions * 10, async (cores, load) => {
+    const options = {
+      rounds,
+      seconds: quick ? 1.2 : 2,
+      warmSeconds: quick ? 0.4 : 0.5,
+      sessions,
+      rate: 200, // what Prosody can do over BOSH
+      window: 2,
+      say,
+    };
+    const rows = await runWebTraffic(cores, load, options);
+    results["web traffic"] = rows;
+    printFigures(
+      "(f) CPU per delivered message over WebSocket and BOSH, ratios",
+      webTrafficFigures(rows, options.rate),
+    );
+    printWebTraffic(rows);
+  });
+}
+
+async function webMemory(): Promise<void> {
+  const sessions = Number(values.sessions ?? (quick ? 300 : 1500));
+  needFiles(sessions, 3); // the edge: two connections of BOSH, one to the core
+  const rows: WebMemoryRow[] = [];
+  for (const way of WEB_WAYS) {
+    for (const kind of ["ejabberd", "prosody"] as const) {
+      await withCores([kind], sessions, async ([core], load) => {
+        const options = { sessions, settleSeconds: quick ? 2 : 4, say };
+        // What is in front of the edge is the same with either core.
+        rows.push(...(await runWebMemory(core!, way, kind === "ejabberd", load, options)));
+      });
+    }
+  }
+  results["web memory"] = { sessions, rows };
+  printFigures(`(g) Resident memory per idle session over HTTPS, ${sessions} sessions`, webMemoryFigures(rows));
+}
+
 async function main(): Promise<void> {
   if (values.help) return console.log(USAGE);
-  ensureDebianPackages(["ejabberd", "haproxy", "nginx", "libnginx-mod-stream", "openssl"]);
+  ensureDebianPackages(["ejabberd", "prosody", "haproxy", "nginx", "libnginx-mod-stream", "openssl"]);
   const started = performance.now();
   if (only.has("a") || only.has("c")) await traffic();
   if (only.has("b")) await memory();
   if (only.has("d")) framer();
   if (only.has("e")) await handshakes();
+  if (only.has("f")) await webTraffic();
+  if (only.has("g")) await webMemory();
   if (values.json) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
   console.log(`\nDone in ${((performance.now() - started) / 1000).toFixed(0)} s.`);
 }

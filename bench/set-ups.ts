@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { testAuthority } from "../test/support/certificates.ts";
-import { type Ejabberd, freePort, streamFeatures } from "../test/support/cores/index.ts";
+import { type Core, freePort, streamFeatures } from "../test/support/cores/index.ts";
 import { Program } from "../test/support/cores/program.ts";
 import { family } from "./processes.ts";
 
@@ -22,14 +22,16 @@ export const DOMAIN = "localhost";
 const READY_MS = 20_000;
 const ROOT = dirname(import.meta.dirname);
 
-export async function startSetUp(name: SetUpName, core: Ejabberd): Promise<SetUp> {
+/** `listener`: of the edge. */
+export async function startSetUp(name: SetUpName, core: Core, listener: "tls" | "all" = "tls"): Promise<SetUp> {
   const nothing = async () => {};
   if (name === "ejabberd-plain") return { name, port: core.port, tls: false, pids: [], stop: nothing };
   if (name === "ejabberd-tls") return { name, port: core.tlsPort!, tls: true, pids: [], stop: nothing };
   const port = await freePort();
   const program = new Program(name, undefined);
-  const begin = { edge: startEdge, haproxy: startHaproxy, nginx: startNginx }[name];
-  await begin(program, port, core.port);
+  if (name === "edge") startEdge(program, port, core, listener);
+  else if (name === "haproxy") startHaproxy(program, port, core.port);
+  else startNginx(program, port, core.port);
   try {
     await answers(program, port);
   } catch (error) {
@@ -45,22 +47,22 @@ export async function startSetUp(name: SetUpName, core: Ejabberd): Promise<SetUp
   return { name, port, tls: true, pids: family(program.leader), stop };
 }
 
-async function startEdge(program: Program, port: number, corePort: number): Promise<void> {
+function startEdge(program: Program, port: number, core: Core, listener: "tls" | "all"): void {
   const { cert, key } = testAuthority().issue([DOMAIN]);
   const config = program.path("breakwater.yaml");
   // Everything as it comes; only the places are given.
   writeFileSync(
     config,
     `domains: [{ name: ${DOMAIN}, certificate: ${cert}, key: ${key}, core: main }]
-listeners: [{ kind: tls, listen: "127.0.0.1:${port}" }]
-cores: [{ name: main, kind: ejabberd, connect: "tcp://127.0.0.1:${corePort}" }]
+listeners: [{ kind: ${listener}, listen: "127.0.0.1:${port}" }]
+cores: [{ name: main, kind: ${core.kind}, connect: "tcp://127.0.0.1:${core.port}" }]
 ops: { listen: "127.0.0.1:0" }
 `,
   );
   program.start(`${ROOT}/bin/breakwater`, ["run", "--config", config], process.env);
 }
 
-async function startHaproxy(program: Program, port: number, corePort: number): Promise<void> {
+function startHaproxy(program: Program, port: number, corePort: number): void {
   const { cert, key } = testAuthority().issue([DOMAIN]);
   writeFileSync(program.path("edge.pem"), readFileSync(cert, "utf8") + readFileSync(key, "utf8"));
   // Handshakes alone are measured on the second port: there no core is dialled before the client speaks.
@@ -86,7 +88,7 @@ backend core
   program.start("/usr/sbin/haproxy", ["-db", "-f", program.path("haproxy.cfg")], process.env);
 }
 
-async function startNginx(program: Program, port: number, corePort: number): Promise<void> {
+function startNginx(program: Program, port: number, corePort: number): void {
   const { cert, key } = testAuthority().issue([DOMAIN]);
   writeFileSync(
     program.path("nginx.conf"),

@@ -18,6 +18,8 @@ export interface Core {
   readonly starttlsPort?: number;
   /** Direct TLS, same certificate. Only with `tls`. */
   readonly tlsPort?: number;
+  /** BOSH and WebSocket over TLS, same paths and certificate. Only with `tls`. */
+  readonly httpsPort?: number;
   /** c2s that offers nothing but STARTTLS at first. ejabberd with `tls` only; on Prosody use `requireEncryption`. */
   readonly starttlsRequiredPort?: number;
   /** Plaintext c2s that offers zlib compression after login. ejabberd only. */

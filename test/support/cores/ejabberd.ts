@@ -13,7 +13,7 @@ const START_LIMIT_MS = 60_000;
 export async function startEjabberd(options: CoreOptions = {}): Promise<Ejabberd> {
   const ports = await freePorts("c2s", "proxy", "zlib", "http", "component", "distribution");
   if (options.port) ports.c2s = options.port;
-  const tls = options.tls ? await freePorts("starttls", "required", "direct") : undefined;
+  const tls = options.tls ? await freePorts("starttls", "required", "direct", "https") : undefined;
   const core = new Ejabberd(options, ports, tls);
   try {
     await core.start();
@@ -26,7 +26,7 @@ export async function startEjabberd(options: CoreOptions = {}): Promise<Ejabberd
 }
 
 type Ports = Record<"c2s" | "proxy" | "zlib" | "http" | "component" | "distribution", number>;
-type TlsPorts = Record<"starttls" | "required" | "direct", number>;
+type TlsPorts = Record<"starttls" | "required" | "direct" | "https", number>;
 
 export class Ejabberd implements Core {
   readonly kind = "ejabberd";
@@ -41,6 +41,7 @@ export class Ejabberd implements Core {
   readonly starttlsPort?: number;
   readonly starttlsRequiredPort?: number;
   readonly tlsPort?: number;
+  readonly httpsPort?: number;
   readonly ca?: string;
   #program: Program;
   #domains: string[];
@@ -65,6 +66,7 @@ export class Ejabberd implements Core {
       this.starttlsPort = tls.starttls;
       this.starttlsRequiredPort = tls.required;
       this.tlsPort = tls.direct;
+      this.httpsPort = tls.https;
       const pem = readFileSync(certificate.cert, "utf8") + readFileSync(certificate.key, "utf8");
       writeFileSync(this.#program.path("certificate.pem"), pem);
       writeFileSync(this.#program.path("ca.pem"), readFileSync(certificate.ca));
@@ -258,7 +260,7 @@ ${listeners.join("\n")}
       /bosh: mod_bosh
       /ws: ejabberd_http_ws
       /api: mod_http_api
-  - port: ${this.componentPort}
+${this.httpsPort ? https(this.httpsPort) : ""}  - port: ${this.componentPort}
     ip: 127.0.0.1
     module: ejabberd_service
     check_from: false
@@ -303,4 +305,16 @@ ${options.streamManagement === false ? "" : streamManagement}  mod_time: {}
   mod_version: {}
 `;
   }
+}
+
+function https(port: number): string {
+  return `  - port: ${port}
+    ip: 127.0.0.1
+    module: ejabberd_http
+    tls: true
+    backlog: 1000
+    request_handlers:
+      /bosh: mod_bosh
+      /ws: ejabberd_http_ws
+`;
 }

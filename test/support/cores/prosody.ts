@@ -11,7 +11,7 @@ const START_LIMIT_MS = 30_000;
 export async function startProsody(options: CoreOptions = {}): Promise<Prosody> {
   const ports = await freePorts("c2s", "http", "component");
   if (options.port) ports.c2s = options.port;
-  const tls = options.tls ? await freePorts("direct") : undefined;
+  const tls = options.tls ? await freePorts("direct", "https") : undefined;
   const core = new Prosody(options, ports, tls);
   try {
     await core.start();
@@ -24,6 +24,7 @@ export async function startProsody(options: CoreOptions = {}): Promise<Prosody> 
 }
 
 type Ports = Record<"c2s" | "http" | "component", number>;
+type TlsPorts = Record<"direct" | "https", number>;
 
 export class Prosody implements Core {
   readonly kind = "prosody";
@@ -34,12 +35,13 @@ export class Prosody implements Core {
   readonly httpPort: number;
   readonly starttlsPort?: number;
   readonly tlsPort?: number;
+  readonly httpsPort?: number;
   readonly ca?: string;
   #program: Program;
   #domains: string[];
   #hashed: boolean;
 
-  constructor(options: CoreOptions, ports: Ports, tls: { direct: number } | undefined) {
+  constructor(options: CoreOptions, ports: Ports, tls: TlsPorts | undefined) {
     this.domain = options.domain ?? "localhost";
     this.#domains = [this.domain, ...(options.domains ?? [])];
     this.#hashed = options.hashedPasswords ?? false;
@@ -53,6 +55,7 @@ export class Prosody implements Core {
       this.ca = certificate.ca;
       this.starttlsPort = this.port;
       this.tlsPort = tls.direct;
+      this.httpsPort = tls.https;
     }
     writeFileSync(this.#program.path("prosody.cfg.lua"), this.#configuration(options, certificate));
     this.#directory("data");
@@ -162,8 +165,9 @@ s2s_ports = {}
 component_ports = { ${this.componentPort} }
 component_interfaces = { "127.0.0.1" }
 http_ports = { ${this.httpPort} }
-https_ports = {}
+https_ports = { ${this.httpsPort ?? ""} }
 http_interfaces = { "127.0.0.1" }
+https_interfaces = { "127.0.0.1" }
 trusted_proxies = { "127.0.0.1" }
 consider_bosh_secure = true
 consider_websocket_secure = true
