@@ -159,6 +159,17 @@ export const httpOptions = z
           unit: "s",
           reload: true,
         }),
+        compression: z
+          .enum(["off", "after_login", "always"])
+          .default("off")
+          .meta({
+            description:
+              "Compression of messages (permessage-deflate, RFC 7692), for connections that begin from now on. " +
+              "`after_login`: a client that compresses before it has logged in is refused; pages, which would, are " +
+              "given none. `always`: for pages too, and strangers may make the edge inflate up to " +
+              "`limits.before_login.max_bytes`.",
+            reload: true,
+          }),
         see_other_uri: httpUrl("ws").optional().meta({
           description:
             "Where clients are sent when this edge stops (RFC 7395 §3.6.1). Absent: they find out by themselves.",

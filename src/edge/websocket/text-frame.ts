@@ -1,10 +1,19 @@
 import { elementNameEnd, missingDeclarations } from "../../xmpp/standalone.ts";
 
 const FIN_TEXT = 0x81;
+const COMPRESSED = 0x40;
 
-/** A text message as the bytes of one unmasked frame (RFC 6455 §5.2). */
-export function textFrame(text: Buffer): Buffer {
-  return frameOf(text, 0, text.length, 0, text.subarray(0, 0));
+/** A text message as the bytes of one unmasked frame (RFC 6455 §5.2); `compressed`: it is DEFLATE (RFC 7692 §6). */
+export function textFrame(text: Buffer, compressed = false): Buffer {
+  const frame = frameOf(text, 0, text.length, 0, text.subarray(0, 0));
+  if (compressed) frame[0] = FIN_TEXT | COMPRESSED;
+  return frame;
+}
+
+/** The message in such a frame. */
+export function payloadOf(frame: Buffer): Buffer {
+  const length = frame[1]!;
+  return frame.subarray(length < 126 ? 2 : length === 126 ? 4 : 10);
 }
 
 /** One element of a stream as a text message: made standalone and copied, so that the caller's bytes are free again. */

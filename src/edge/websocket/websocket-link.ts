@@ -8,36 +8,34 @@ import { KIND } from "../../xmpp/frame.ts";
 import type { FramerLimits } from "../../xmpp/framer.ts";
 import { FramingError } from "../../xmpp/framing-error.ts";
 import { brokenBy, bytesFromClient, bytesToClient, LINGER_MS, nextLinkId, openLinks } from "../links.ts";
-import { closeElement, openFor } from "./framing.ts";
+import type { DeflateTerms } from "./deflate-offer.ts";
+import { listen, type WebSocketEvents } from "./events.ts";
+import { Inflater } from "./inflater.ts";
+import { CLOSE, MessageError } from "./message-error.ts";
 import { MessageReader } from "./message-reader.ts";
-import { elementFrame, textFrame } from "./text-frame.ts";
+import { MessageWriter } from "./message-writer.ts";
 import type { WebSocketHost } from "./websocket-port.ts";
 
 const openWebSockets = openLinks.cell("websocket");
 
-// RFC 6455 §7.4.1
-const CLOSE_NORMAL = 1000;
-const CLOSE_UNSUPPORTED = 1003;
-const CLOSE_TOO_BIG = 1009;
 /** Frame headers and control frames that may come with a message of the greatest size. */
 const FRAMING_BYTES = 16 * 1024;
 const CONTROL_HEADER_BYTES = 6;
-
-// Handlers are shared by all links; socket and WebSocket know their own.
-const LINK = Symbol("link");
-type Linked<T> = T & { [LINK]?: WebSocketLink };
+const NOTHING: Buffer = Buffer.alloc(0);
 
 export interface WebSocketInit {
   readonly client: Endpoint;
   readonly server: Endpoint;
   readonly limits: FramerLimits;
+  /** Null: nothing is compressed. */
+  readonly deflate: (DeflateTerms & { readonly beforeLogin: boolean }) | null;
 }
 
 /**
  * A client on WebSocket (RFC 7395). Reads with ws, writes its own frames: one socket write per flush, whatever the number
  * of messages in it. The stream inside looks to its owner like one on TCP.
  */
-export class WebSocketLink implements Link, Sweepable {
+export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
   readonly id = nextLinkId();
   readonly transport = "websocket";
   readonly client: Endpoint;
@@ -50,18 +48,17 @@ export class WebSocketLink implements Link, Sweepable {
   readonly #socket: Socket;
   readonly #host: WebSocketHost;
   readonly #reader: MessageReader;
-  // Whether our <open/> has gone, for the current stream.
-  #answered = false;
+  readonly #writer: MessageWriter;
+  readonly #inflater: Inflater | null;
   // Messages that came while nothing is read; null: a binary one.
   #waiting: (Buffer | null)[] = [];
-  #out: Buffer[] = [];
   #paused = false;
   #pumping = false;
   #handled = false;
   // Bytes since the last complete message, by chunks.
   #unread = 0;
   #pingedAt = 0;
-  #closeCode = CLOSE_NORMAL;
+  #closeCode: number = CLOSE.normal;
   #endedAt = 0;
   #closed = false;
 
@@ -72,17 +69,11 @@ export class WebSocketLink implements Link, Sweepable {
     this.#socket = socket;
     this.#host = host;
     this.#reader = new MessageReader(init.limits);
+    const { deflate } = init;
+    this.#writer = new MessageWriter(() => host.seeOtherUri(), deflate?.windowBits ?? null);
+    this.#inflater = deflate === null ? null : new Inflater(ws, deflate.beforeLogin);
     this.heardAt = this.wroteAt = host.clock.now();
-    (ws as Linked<WebSocket>)[LINK] = this;
-    (socket as Linked<Socket>)[LINK] = this;
-    ws.on("message", onMessage);
-    ws.on("ping", onControl);
-    ws.on("pong", onControl);
-    ws.on("error", onError);
-    // Behind ws's own listener: what a chunk completes has been handed over by then.
-    socket.on("data", onData);
-    socket.on("drain", onDrain);
-    socket.on("close", onClose);
+    listen(ws, socket, this);
     host.janitor.add(this);
     openWebSockets.value++;
   }
@@ -97,13 +88,16 @@ export class WebSocketLink implements Link, Sweepable {
     return this.#socket.writableLength;
   }
 
+  /** Called once, when the client has logged in. */
   setLimits(limits: FramerLimits): void {
     this.#reader.limits = limits;
+    this.#inflater?.loggedIn();
+    this.#writer.loggedIn();
   }
 
   restartStream(): void {
     this.#reader.restart();
-    this.#answered = false;
+    this.#writer.restart();
   }
 
   /** RFC 7395 §3.9: TLS is the WebSocket's, below HTTP. */
@@ -112,22 +106,12 @@ export class WebSocketLink implements Link, Sweepable {
   }
 
   write(bytes: Buffer, start: number, end: number): void {
-    const second = bytes[start + 1];
-    if (second === 0x3f) return; // <?xml …?>
-    if (second === 0x2f) this.#out.push(textFrame(closeElement(this.#host.seeOtherUri())));
-    else if (this.#answered) this.#out.push(elementFrame(bytes, start, end));
-    else {
-      this.#answered = true;
-      this.#out.push(textFrame(openFor(bytes, start, end)));
-    }
+    this.#writer.write(bytes, start, end);
   }
 
   flush(): void {
-    const out = this.#out;
-    if (out.length === 0) return;
-    this.#out = [];
-    if (this.#ws.readyState !== WebSocket.OPEN || !this.#socket.writable) return;
-    const bytes = out.length === 1 ? out[0]! : Buffer.concat(out);
+    const bytes = this.#writer.take();
+    if (bytes === null || this.#ws.readyState !== WebSocket.OPEN || !this.#socket.writable) return;
     this.#socket.write(bytes);
     bytesToClient.value += bytes.length;
     this.wroteAt = this.#host.clock.now();
@@ -190,7 +174,7 @@ export class WebSocketLink implements Link, Sweepable {
     }
   }
 
-  // ---- for the handlers below
+  // ---- events
 
   received(message: Buffer | null): void {
     this.#handled = true;
@@ -203,6 +187,7 @@ export class WebSocketLink implements Link, Sweepable {
   chunkRead(length: number): void {
     this.heardAt = this.#host.clock.now();
     bytesFromClient.value += length;
+    this.#inflate();
     if (this.#handled) {
       this.#handled = false;
       this.#unread = 0;
@@ -218,9 +203,12 @@ export class WebSocketLink implements Link, Sweepable {
     this.#unread = Math.max(0, this.#unread - length - CONTROL_HEADER_BYTES);
   }
 
+  /** Takes what came while nothing was read. */
   pumpAndFlush(): void {
-    if (this.#waiting.length === 0) return;
+    if (this.#waiting.length === 0 && !this.#inflater?.waiting) return;
     this.pump();
+    this.#inflate();
+    this.#handled = false;
     this.owner?.linkChunkEnd(this);
   }
 
@@ -232,7 +220,7 @@ export class WebSocketLink implements Link, Sweepable {
         this.#take(this.#waiting.shift()!, this.owner);
     } catch (thrown) {
       this.#waiting = [];
-      brokenBy(thrown, this, this.owner, this.#host.log);
+      this.#broken(thrown);
     } finally {
       this.#pumping = false;
     }
@@ -252,7 +240,7 @@ export class WebSocketLink implements Link, Sweepable {
   closed(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#out = [];
+    this.#writer.clear();
     this.#waiting = [];
     this.#host.janitor.remove(this);
     openWebSockets.value--;
@@ -264,10 +252,26 @@ export class WebSocketLink implements Link, Sweepable {
 
   // ---- messages
 
+  // ws has stopped at a compressed frame of the chunk, and goes on from in here when it has it back.
+  #inflate(): void {
+    const inflater = this.#inflater;
+    if (!inflater?.waiting) return;
+    // Of what the frame adds to a message, the inflater keeps count.
+    this.#handled = true;
+    while (inflater.waiting && !this.#paused) {
+      let message = NOTHING;
+      try {
+        if (this.owner !== null) message = inflater.read(this.#reader.limits.maxBytes);
+      } catch (thrown) {
+        this.#broken(thrown);
+      }
+      inflater.release(message);
+    }
+  }
+
   #take(message: Buffer | null, owner: LinkOwner): void {
     if (message === null) {
-      this.#closeCode = CLOSE_UNSUPPORTED;
-      throw new FramingError("bad-format", "a binary message: XMPP is text (RFC 7395 §3.2)");
+      throw new MessageError(CLOSE.unsupported, "bad-format", "a binary message: XMPP is text (RFC 7395 §3.2)");
     }
     const frame = this.#reader.read(message);
     if (frame === null) return;
@@ -277,8 +281,12 @@ export class WebSocketLink implements Link, Sweepable {
   }
 
   #tooBig(text: string): void {
-    this.#closeCode = CLOSE_TOO_BIG;
-    this.owner?.linkRefused(this, new FramingError("policy-violation", text));
+    this.#broken(new MessageError(CLOSE.tooBig, "policy-violation", text));
+  }
+
+  #broken(thrown: unknown): void {
+    if (thrown instanceof MessageError) this.#closeCode = thrown.closeCode;
+    brokenBy(thrown, this, this.owner, this.#host.log);
   }
 
   #lost(reason: CloseReason): void {
@@ -286,30 +294,6 @@ export class WebSocketLink implements Link, Sweepable {
     this.drop();
     owner?.linkLost(this, reason);
   }
-}
-
-function onMessage(this: Linked<WebSocket>, data: unknown, isBinary: boolean): void {
-  this[LINK]!.received(isBinary ? null : (data as Buffer));
-}
-
-function onControl(this: Linked<WebSocket>, data: Buffer): void {
-  this[LINK]!.controlFrame(data.length);
-}
-
-function onError(this: Linked<WebSocket>, error: Error): void {
-  this[LINK]!.failed(error);
-}
-
-function onData(this: Linked<Socket>, chunk: Buffer): void {
-  this[LINK]!.chunkRead(chunk.length);
-}
-
-function onDrain(this: Linked<Socket>): void {
-  this[LINK]!.drained();
-}
-
-function onClose(this: Linked<Socket>): void {
-  this[LINK]!.closed();
 }
 
 function pumpLater(link: WebSocketLink): void {

@@ -9,6 +9,7 @@ import type { FramerLimits } from "../../xmpp/framer.ts";
 import { mayConnect } from "../http/origins.ts";
 import { answer, refuseUpgrade, type UpgradeRoute } from "../http/route.ts";
 import type { HttpOptions } from "../options.ts";
+import { acceptOffer, type DeflateTerms } from "./deflate-offer.ts";
 import { WebSocketLink } from "./websocket-link.ts";
 
 const SUBPROTOCOL = "xmpp"; // RFC 7395 §3.1
@@ -33,6 +34,8 @@ export class WebSocketPort implements UpgradeRoute {
   readonly #host: WebSocketHost;
   #server: WebSocketServer | null = null;
   #maxPayload = 0;
+  // For the handshake that is being answered.
+  #deflate: DeflateTerms | null = null;
 
   constructor(host: WebSocketHost) {
     this.#host = host;
@@ -56,13 +59,15 @@ export class WebSocketPort implements UpgradeRoute {
     }
     const offered = (headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
     if (!offered.includes(SUBPROTOCOL)) return refuseUpgrade(socket, 400, "subprotocol", "Bad Request");
+    const { compression } = this.#host.options();
+    const terms = mayCompress(compression, headers) ? acceptOffer(headers["sec-websocket-extensions"]) : null;
+    // RFC 6455 §9.1
+    if (terms === "malformed") return refuseUpgrade(socket, 400, "extensions", "Bad Request");
+    this.#deflate = terms;
     this.#handshakes().handleUpgrade(request, socket, head, (ws) => {
-      const link = new WebSocketLink(
-        ws,
-        socket,
-        { client, server, limits: this.#host.limits().beforeLogin },
-        this.#host,
-      );
+      const deflate = terms && { ...terms, beforeLogin: compression === "always" };
+      const init = { client, server, limits: this.#host.limits().beforeLogin, deflate };
+      const link = new WebSocketLink(ws, socket, init, this.#host);
       link.owner = this.#host.welcome(link);
     });
   }
@@ -75,12 +80,23 @@ export class WebSocketPort implements UpgradeRoute {
       this.#server = new WebSocketServer({
         noServer: true,
         clientTracking: false,
-        // Megabytes for little: see docs/web.md.
+        // Its own keeps zlib streams and does not ask who may compress; ours is the Inflater.
         perMessageDeflate: false,
         maxPayload,
         handleProtocols: () => SUBPROTOCOL,
       });
+      this.#server.on("headers", (lines) => {
+        if (this.#deflate !== null) lines.push(`Sec-WebSocket-Extensions: ${this.#deflate.answer}`);
+      });
     }
     return this.#server;
   }
+}
+
+/** Pages compress all that they send, `<open/>` first: they would be refused before login, and do as well without. */
+function mayCompress(
+  compression: HttpOptions["websocket"]["compression"],
+  headers: IncomingMessage["headers"],
+): boolean {
+  return compression === "always" || (compression === "after_login" && headers.origin === undefined);
 }
