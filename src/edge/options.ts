@@ -129,6 +129,11 @@ export const httpOptions = z
       unit: "s",
       reload: true,
     }),
+    write_timeout: seconds(1, 3600, 60).meta({
+      description: "How long a client may take nothing of an answer until its connection is closed.",
+      unit: "s",
+      reload: true,
+    }),
     origins: z
       .array(z.string().regex(/^(\*|https?:\/\/[^\s/"'<>]+)$/))
       .default([])

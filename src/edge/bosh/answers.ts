@@ -17,16 +17,22 @@ export type Condition =
   | "system-shutdown";
 
 /** What clients that name no BOSH version are told instead (§17.1). */
-export const LEGACY_STATUS: Partial<Record<Condition, number>> = {
+const LEGACY_STATUS: Partial<Record<Condition, number>> = {
   "bad-request": 400,
   "policy-violation": 403,
   "item-not-found": 404,
 };
 
+/** The HTTP status of an answer with this condition. */
+export function statusFor(condition: Condition | null, legacy: boolean): number {
+  return (legacy && condition !== null && LEGACY_STATUS[condition]) || 200;
+}
+
 const HEAD = Buffer.from(`<body xmlns='${NS.httpBind}'`);
 const STREAM_PREFIX = ` xmlns:stream='${NS.streams}'`;
 const OPEN = Buffer.from(">");
 const EMPTY = Buffer.from("/>");
+const STREAM_ERROR = "<stream:error";
 const END = Buffer.from("</body>");
 
 /** A `<body/>` around elements that are complete and have their namespaces. */
@@ -57,6 +63,10 @@ const CONDITIONS = new Set<string>([
 export function conditionOf(bytes: Buffer, start: number, end: number): Condition {
   const name = peek.firstChild(frameOver(bytes, start, end))?.name ?? "";
   return CONDITIONS.has(name) ? (name as Condition) : "remote-stream-error";
+}
+
+export function isStreamError(bytes: Buffer, start: number): boolean {
+  return bytes.toString("latin1", start, start + STREAM_ERROR.length) === STREAM_ERROR;
 }
 
 /** Attributes as text, those without a value left out. */

@@ -10,13 +10,12 @@ import { readBody } from "../http/body.ts";
 import { mayConnect } from "../http/origins.ts";
 import { answer, type HttpRoute, httpRefused } from "../http/route.ts";
 import { bytesFromClient } from "../links.ts";
-import { type Condition, LEGACY_STATUS, terminal } from "./answers.ts";
+import { type Condition, statusFor, terminal } from "./answers.ts";
 import { type Body, BodyError, readBodyElement, readNumber, sidIn } from "./body.ts";
-import { BoshLink, type BoshLinkHost, type BoshTerms, boshRefused } from "./bosh-link.ts";
+import { BoshLink, type BoshLinkHost, boshRefused } from "./bosh-link.ts";
 import { Exchange, type Reply } from "./exchange.ts";
+import { termsFor, versionFor } from "./terms.ts";
 
-/** XEP-0124 1.11. */
-const VERSION = [1, 11] as const;
 /** What a `<body/>` may add to the stanzas in it. */
 const BODY_BYTES = 4096;
 const USUAL_TYPE = "text/xml; charset=utf-8";
@@ -117,56 +116,44 @@ export class BoshPort implements HttpRoute {
     try {
       body = readBodyElement(bytes);
     } catch (thrown) {
-      return this.#malformed(reply, sidIn(bytes), thrown, client);
+      return this.#malformed(reply, this.#find(sidIn(bytes))?.link ?? null, false, thrown, client);
     }
     const rid = readNumber(body.attributes.get("rid"));
     const sid = body.attributes.get("sid");
-    if (rid === null || rid === 0) {
-      return this.#malformed(reply, sid, new BodyError("rid is a positive number up to 2^53 - 1"), client);
-    }
-    if (sid === undefined) return this.#open(rid, body, reply, client, server);
     const known = this.#find(sid);
+    if (rid === null || rid === 0) {
+      const legacy = sid === undefined && versionFor(body.attributes.get("ver")) === null;
+      const error = new BodyError("rid is a positive number up to 2^53 - 1");
+      return this.#malformed(reply, known?.link ?? null, legacy, error, client);
+    }
+    const maxBytes = known?.link.maxBytes ?? this.#host.limits().beforeLogin.maxBytes;
+    if (bytes.length > maxBytes + BODY_BYTES) return this.#tooLarge(reply, known?.link ?? null);
+    if (sid === undefined) return this.#open(rid, body, reply, client, server);
     if (known === null) return this.#refuse(reply, "item-not-found");
-    const { link } = known;
-    if (bytes.length > link.maxBytes + BODY_BYTES) return this.#tooLarge(reply, link);
-    link.request(new Exchange(rid, body, typed(reply, known.contentType), this.#host.clock.now()));
+    known.link.request(new Exchange(rid, body, typed(reply, known.contentType), this.#host.clock.now()));
   }
 
   // Who knows the sid is the client: its session is over.
-  #malformed(reply: Reply, sid: string | null | undefined, thrown: unknown, client: Endpoint): void {
+  #malformed(reply: Reply, link: BoshLink | null, legacy: boolean, thrown: unknown, client: Endpoint): void {
     const detail = messageOf(thrown);
     this.#host.log.info("BOSH request refused", { client: client.address, detail });
-    this.#refuse(reply, "bad-request");
-    const error = thrown instanceof FramingError ? thrown : new FramingError("bad-format", detail);
-    this.#find(sid)?.link.refuse(error);
+    this.#refuse(reply, "bad-request", link?.legacy ?? legacy);
+    link?.refuse(thrown instanceof FramingError ? thrown : new FramingError("bad-format", detail));
   }
 
   #open(rid: number, body: Body, reply: Reply, client: Endpoint, server: Endpoint): void {
     const { attributes } = body;
-    const version = versionOf(attributes.get("ver"));
-    const legacy = version === null;
+    const terms = termsFor(attributes, this.#host.options());
+    const legacy = terms.version === null;
     const to = attributes.get("to");
     if (to === undefined || to === "") return this.#refuse(reply, "improper-addressing", legacy);
     // `route` is not read: whom the edge connects to is the operator's choice (XEP-0124 §7.1).
     if (!this.#host.domains().has(domainKey(to))) return this.#refuse(reply, "host-unknown", legacy);
     if (!this.#host.admission.admit(client.address)) return this.#refuse(reply, "policy-violation", legacy);
-    const { max_wait, inactivity } = this.#host.options();
-    const wait = Math.min(readNumber(attributes.get("wait")) ?? max_wait, max_wait);
-    const hold = wait === 0 || readNumber(attributes.get("hold")) === 0 ? 0 : 1;
-    const terms: BoshTerms = {
-      client,
-      server,
-      limits: this.#host.limits().beforeLogin,
-      wait,
-      hold,
-      requests: 2,
-      inactivity: hold === 0 ? inactivity * 2 : inactivity,
-      version,
-      acks: attributes.has("ack"),
-    };
     const contentType = contentTypeOf(attributes.get("content"));
     const first = new Exchange(rid, body, typed(reply, contentType), this.#host.clock.now());
-    const link = new BoshLink(first, terms, this.#linkHost);
+    const init = { client, server, limits: this.#host.limits().beforeLogin, terms };
+    const link = new BoshLink(first, body, init, this.#linkHost);
     this.#sessions.set(link.sid, { link, contentType });
     link.owner = this.#host.welcome(link);
     link.begin(first);
@@ -176,7 +163,7 @@ export class BoshPort implements HttpRoute {
     boshRefused.inc(condition);
     const bytes = terminal(condition);
     const { headers, response } = typed(reply, USUAL_TYPE);
-    response.writeHead((legacy && LEGACY_STATUS[condition]) || 200, { ...headers, "Content-Length": bytes.length });
+    response.writeHead(statusFor(condition, legacy), { ...headers, "Content-Length": bytes.length });
     response.end(bytes);
   }
 }
@@ -189,14 +176,6 @@ function preflight(response: ServerResponse, cors: Readonly<Record<string, strin
     "Access-Control-Max-Age": "86400",
   });
   response.end();
-}
-
-/** The lower of the client's version and ours (XEP-0124 §7.2); null: the client has named none. */
-function versionOf(ver: string | undefined): string | null {
-  const [, major, minor] = /^(\d{1,3})\.(\d{1,3})$/.exec(ver ?? "") ?? [];
-  if (major === undefined || minor === undefined) return null;
-  const isOlder = Number(major) < VERSION[0] || (Number(major) === VERSION[0] && Number(minor) < VERSION[1]);
-  return isOlder ? `${Number(major)}.${Number(minor)}` : VERSION.join(".");
 }
 
 // RFC 9110 §12.5.3; what is not said of gzip is read as no.

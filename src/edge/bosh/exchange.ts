@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
-import type { Body } from "./body.ts";
+import { type Body, readNumber } from "./body.ts";
 
 /** The level that a phone's or browser's answer is worth: deeper ones gain little on a few kilobytes. */
 const GZIP = { level: 5 };
@@ -18,54 +18,41 @@ export class Exchange {
   readonly rid: number;
   /** XEP-0124 §15, as it came. */
   readonly key: string | undefined;
+  /** Has payload, or changes the stream. */
+  readonly matters: boolean;
+  /** For how many seconds the client will be away (XEP-0124 §10); null: it has not said so. */
+  readonly pause: number | null;
+  readonly terminates: boolean;
   /** `performance.now()` when the request was complete. */
   arrivedAt: number;
   /** From this size on the answer is compressed; 0: never. */
   gzipFrom = 0;
-  // Null before the request has had its turn is never; after that nobody needs it.
+  // Null once the request has had its turn.
   #body: Body | null;
   #reply: Reply | null = null;
-  #onGone: (() => void) | null = null;
 
   constructor(rid: number, body: Body, reply: Reply, arrivedAt: number) {
+    const { attributes } = body;
     this.rid = rid;
-    this.key = body.attributes.get("key");
+    this.key = attributes.get("key");
+    this.matters = body.payload.length > 0 || body.restart;
+    this.pause = readNumber(attributes.get("pause"));
+    this.terminates = attributes.get("type") === "terminate";
     this.arrivedAt = arrivedAt;
     this.#body = body;
     this.#use(reply);
   }
 
-  /** Until `release`. */
-  get body(): Body {
-    return this.#body!;
-  }
-
-  /** The request has had its turn: only its answer is still of interest. */
-  release(): void {
+  /** Hands the body over, once: from then on only the answer is of interest. */
+  takeBody(): Body {
+    const body = this.#body!;
     this.#body = null;
-  }
-
-  /** Has payload, or changes the stream. */
-  get matters(): boolean {
-    return this.body.payload.length > 0 || this.body.restart;
-  }
-
-  get pauses(): boolean {
-    return this.body.attributes.has("pause");
-  }
-
-  get terminates(): boolean {
-    return this.body.attributes.get("type") === "terminate";
+    return body;
   }
 
   /** The connection is through with it: the answer was taken, or nobody is there to take it. */
   get closed(): boolean {
     return this.#reply === null;
-  }
-
-  /** Called when the connection is through with it. */
-  set onGone(tell: () => void) {
-    this.#onGone = tell;
   }
 
   /** The same request came again and takes over; what it replaces is answered with `error`. */
@@ -90,8 +77,8 @@ export class Exchange {
 
   /** Drops the connection with whatever waits in it. */
   drop(): void {
-    this.#onGone = null;
     this.#reply?.response.destroy();
+    this.#reply = null;
   }
 
   #use(reply: Reply): void {
@@ -99,10 +86,7 @@ export class Exchange {
     if (response.closed) return;
     this.#reply = reply;
     response.once("close", () => {
-      if (this.#reply?.response !== response) return;
-      this.#reply = null;
-      this.#onGone?.();
-      this.#onGone = null;
+      if (this.#reply?.response === response) this.#reply = null;
     });
   }
 }

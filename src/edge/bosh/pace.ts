@@ -14,7 +14,7 @@ export class Pace {
    * with nothing). False: too fast for too long.
    */
   holds(exchange: Exchange, now: number, pollingMs: number, polls: boolean, forNothing: boolean): boolean {
-    const isEmpty = !exchange.matters && !exchange.pauses && !exchange.terminates;
+    const isEmpty = !exchange.matters && exchange.pause === null && !exchange.terminates;
     const tooSoon = now - this.#at < pollingMs;
     const isHasty = isEmpty && tooSoon && forNothing && (!polls || this.#wasEmpty);
     this.#hasty = isHasty ? this.#hasty + 1 : 0;

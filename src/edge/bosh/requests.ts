@@ -1,7 +1,10 @@
+import { RECOVERABLE } from "./answers.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** A client may ask for one lost answer again and again, but not for ever. */
 const MAX_REPEATS = 10;
+/** Of answers that are not remembered any more, so much may still be on its way to a client that reads slowly. */
+const MAX_UNTAKEN_BYTES = 256 * 1024;
 
 /** What a request is, by its `rid` (XEP-0124 §14). */
 export type Place =
@@ -17,7 +20,7 @@ export type Place =
 interface Answered {
   readonly exchange: Exchange;
   readonly bytes: Buffer;
-  at: number;
+  readonly at: number;
 }
 
 /**
@@ -27,18 +30,17 @@ interface Answered {
 export class Requests {
   /** How many a client may have open at once; as many `rid`s lie in the window. */
   readonly #window: number;
-  readonly #recoverable: Buffer;
   #rid: number;
   readonly #early = new Map<number, Exchange>();
   readonly #held: Exchange[] = [];
   #answered: Answered[] = [];
+  #untaken: Answered[] = [];
   #repeats = 0;
 
-  /** `rid`: of the request before the first. `recoverable`: what a request is told when it comes again while it waits. */
-  constructor(rid: number, window: number, recoverable: Buffer) {
+  /** `rid`: of the request before the first. */
+  constructor(rid: number, window: number) {
     this.#rid = rid;
     this.#window = window;
-    this.#recoverable = recoverable;
   }
 
   /** The highest `rid` up to which all requests have had their turn. */
@@ -53,26 +55,28 @@ export class Requests {
 
   receive(exchange: Exchange, now: number): Place {
     const { rid } = exchange;
-    // XEP-0124 §11: one more where it pauses or ends the session.
-    const extra = exchange.terminates || exchange.pauses ? 1 : 0;
-    if (rid > this.#rid + this.#window + extra) return "outside";
+    if (rid > this.#rid + this.#window + (isExtra(exchange) ? 1 : 0)) return "outside";
     const waiting = this.#early.get(rid) ?? this.#held.find((one) => one.rid === rid);
-    const before = this.#answered.find((one) => one.exchange.rid === rid);
-    if (waiting === undefined && before === undefined) {
+    const before = this.#answered.findIndex((one) => one.exchange.rid === rid);
+    if (waiting === undefined && before < 0) {
       if (rid <= this.#rid) return "outside";
       this.#early.set(rid, exchange);
       return "new";
     }
     // XEP-0124 §15: the same request has the same key.
-    if ((waiting ?? before!.exchange).key !== exchange.key) return "outside";
+    if ((waiting ?? this.#answered[before]!.exchange).key !== exchange.key) return "outside";
     if (++this.#repeats > MAX_REPEATS) return "abuse";
-    if (waiting !== undefined) waiting.replacedBy(exchange, this.#recoverable);
-    else if (before !== undefined) {
-      exchange.gzipFrom = before.exchange.gzipFrom;
-      exchange.answer(before.bytes);
-      before.at = now;
-    }
+    if (waiting !== undefined) waiting.replacedBy(exchange, RECOVERABLE);
+    else this.#answerAgain(before, exchange, now);
     return "repeated";
+  }
+
+  #answerAgain(index: number, exchange: Exchange, now: number): void {
+    const before = this.#answered[index]!;
+    exchange.gzipFrom = before.exchange.gzipFrom;
+    exchange.answer(before.bytes);
+    this.#answered[index] = { exchange, bytes: before.bytes, at: now };
+    this.#forget(before);
   }
 
   /** The next request in order, when it has come. */
@@ -94,17 +98,27 @@ export class Requests {
     const exchange = this.#held.shift()!;
     const sent = exchange.answer(bytes, status);
     this.#answered.push({ exchange, bytes, at: now });
-    while (this.#answered.length > this.#window) {
-      const { exchange: forgotten } = this.#answered.shift()!;
-      // Who has sent so many requests since has given this answer up, or never reads.
-      if (!forgotten.closed) forgotten.drop();
+    while (this.#answered.filter(({ exchange }) => !isExtra(exchange)).length > this.#window) {
+      this.#forget(this.#answered.shift()!);
     }
     return sent;
   }
 
+  // Who asks for more and more and takes nothing of it loses connections.
+  #forget(...answered: Answered[]): void {
+    this.#untaken = [...this.#untaken, ...answered].filter(({ exchange }) => !exchange.closed);
+    let bytes = this.#untaken.reduce((sum, one) => sum + one.bytes.length, 0);
+    while (bytes > MAX_UNTAKEN_BYTES) {
+      const oldest = this.#untaken.shift()!;
+      bytes -= oldest.bytes.length;
+      oldest.exchange.drop();
+    }
+  }
+
   /** The client has the answers up to `rid`. If it lacks the next one: since when that is under way. */
   acknowledge(rid: number): { readonly rid: number; readonly at: number } | null {
-    this.#answered = this.#answered.filter(({ exchange }) => exchange.rid > rid);
+    const taken = this.#answered.findLastIndex(({ exchange }) => exchange.rid <= rid) + 1;
+    this.#forget(...this.#answered.splice(0, taken));
     const missing = this.#answered.find(({ exchange }) => exchange.rid === rid + 1);
     return missing === undefined ? null : { rid: rid + 1, at: missing.at };
   }
@@ -121,6 +135,11 @@ export class Requests {
   /** Drops every connection that has not taken its answer. */
   drop(): void {
     for (const exchange of [...this.#held, ...this.#early.values()]) exchange.drop();
-    for (const { exchange } of this.#answered) exchange.drop();
+    for (const { exchange } of [...this.#answered, ...this.#untaken]) exchange.drop();
   }
+}
+
+/** XEP-0124 §11, §14.3: one more may be open, and is not counted, where it pauses or ends the session. */
+function isExtra(exchange: Exchange): boolean {
+  return exchange.terminates || exchange.pause !== null;
 }

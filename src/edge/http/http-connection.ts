@@ -16,7 +16,13 @@ export interface HttpConnectionInit {
   readonly forwarded: ForwardedBy | null;
 }
 
-/** One socket that speaks HTTP: its deadlines. Janitor-driven; a request in progress has none but for its body. */
+/** Requests that may wait for their answers on one connection. Pipelining is for few: each one costs memory. */
+const MAX_PIPELINED = 16;
+
+/**
+ * One socket that speaks HTTP: its deadlines. Janitor-driven; a request in progress has none but for its body, and for
+ * an answer that nobody takes.
+ */
 export class HttpConnection implements Sweepable {
   readonly socket: Socket;
   readonly init: HttpConnectionInit;
@@ -26,6 +32,9 @@ export class HttpConnection implements Sweepable {
   #requests = 0;
   #served = 0;
   #bodies = 0;
+  // Bytes of answers that waited at the last look, and when they last became fewer.
+  #pending = 0;
+  #takenAt = 0;
 
   constructor(socket: Socket, init: HttpConnectionInit, host: HttpHost) {
     this.socket = socket;
@@ -46,12 +55,18 @@ export class HttpConnection implements Sweepable {
     return this.#served >= this.#host.options().max_requests;
   }
 
+  /** More requests than may wait have come: the connection is closed. */
+  get crowded(): boolean {
+    return this.#requests > MAX_PIPELINED;
+  }
+
   began(request: IncomingMessage, response: ServerResponse): void {
     const { clock, options } = this.#host;
     this.#requests++;
     this.#served++;
     response.once("close", () => {
       this.#requests--;
+      this.#takenAt = clock.now();
       this.#wait();
     });
     if (!hasBody(request)) return this.#wait();
@@ -70,8 +85,20 @@ export class HttpConnection implements Sweepable {
   }
 
   sweep(now: number): void {
-    if (now < this.#deadlineAt) return;
-    httpRefused.inc(`${this.#timeout}_timeout`);
+    if (this.#takesNothing(now)) this.#giveUp("write");
+    else if (now >= this.#deadlineAt) this.#giveUp(this.#timeout);
+  }
+
+  // TCP alone never gives up a peer that is there and does not read.
+  #takesNothing(now: number): boolean {
+    const pending = this.socket.writableLength;
+    if (pending === 0 || pending < this.#pending || this.#pending === 0) this.#takenAt = now;
+    this.#pending = pending;
+    return pending > 0 && now - this.#takenAt >= this.#host.options().write_timeout * 1000;
+  }
+
+  #giveUp(what: "header" | "body" | "idle" | "write"): void {
+    httpRefused.inc(`${what}_timeout`);
     this.socket.destroy();
   }
 

@@ -84,6 +84,11 @@ export class HttpPort {
     const connection = connectionOf(request);
     if (connection === null) return void request.socket.destroy();
     connection.began(request, response);
+    if (connection.crowded) {
+      httpRefused.inc("pipelined");
+      return void request.socket.destroy();
+    }
+    response.once("close", () => this.#answered(connection));
     if (this.#stopping || connection.spent) response.shouldKeepAlive = false;
     const path = pathOf(request);
     const route = path === null ? undefined : this.#routes.get(path);
@@ -97,6 +102,11 @@ export class HttpPort {
     }
     const { server, secure } = connection.init;
     route!.handle(request, response, clientOf(request, connection), server, secure);
+  }
+
+  // What was in progress when the port stopped was the connection's last.
+  #answered({ idle, socket }: HttpConnection): void {
+    if (this.#stopping && idle) socket.destroySoon();
   }
 
   #upgrades(request: IncomingMessage): boolean {
