@@ -1,12 +1,25 @@
-import { writeFileSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { get } from "node:https";
 import { resolve } from "node:path";
 import { developmentCertificate } from "../../src/tls/development-certificate.ts";
 import { freePort, streamFeatures } from "../../test/support/cores/index.ts";
 import { Program } from "../../test/support/cores/program.ts";
-import { HOST, type QuickstartOptions, Trouble, tail } from "./options.ts";
+import { HOST, PASSWORD, type QuickstartOptions, Trouble, tail, userNames } from "./options.ts";
+import type { PageFacts } from "./page.ts";
 
-const LAUNCHER = resolve(import.meta.dirname, "../../bin/breakwater");
+const PROCESS = resolve(import.meta.dirname, "edge-process.ts");
 const START_LIMIT_MS = 30_000;
+const WEBSOCKET_PATH = "/ws";
+const BOSH_PATH = "/http-bind";
+
+// As bin/breakwater sets them, so that this process weighs what one of an operator weighs; for up to 50,000 sessions.
+const MALLOC = {
+  MALLOC_MMAP_THRESHOLD_: "60000",
+  MALLOC_TRIM_THRESHOLD_: "65536",
+  MALLOC_TOP_PAD_: "0",
+  MALLOC_MMAP_MAX_: "50000",
+};
 
 /** The core behind the edge, in the words of Breakwater's configuration. */
 export interface Upstream {
@@ -15,26 +28,27 @@ export interface Upstream {
   readonly proxyProtocol: "off" | "v2";
 }
 
-/** Breakwater in a process of its own, started as an operator starts it; it and its files go with this process. */
+/** Breakwater in a process of its own, with the newcomer's page beside it; it and its files go with this process. */
 export class DemoEdge {
   readonly starttls: number;
   readonly tls: number;
+  readonly https: number;
   readonly ops: number;
+  /** SHA-256 of its certificate, as browsers show it. */
+  readonly fingerprint: string;
   readonly #program = new Program("demo", undefined);
   readonly #options: QuickstartOptions;
   readonly #upstream: Upstream;
 
-  private constructor(
-    options: QuickstartOptions,
-    upstream: Upstream,
-    ports: Record<"starttls" | "tls" | "ops", number>,
-  ) {
+  private constructor(options: QuickstartOptions, upstream: Upstream, ports: QuickstartOptions["ports"]) {
     this.#options = options;
     this.#upstream = upstream;
     this.starttls = ports.starttls;
     this.tls = ports.tls;
+    this.https = ports.https;
     this.ops = ports.ops;
     const { ca, certificate, key } = developmentCertificate([options.domain]);
+    this.fingerprint = new X509Certificate(certificate).fingerprint256;
     writeFileSync(this.path("ca.pem"), ca);
     writeFileSync(this.path("edge.crt"), certificate);
     writeFileSync(this.path("edge.key"), key, { mode: 0o600 });
@@ -43,15 +57,18 @@ export class DemoEdge {
 
   /** Resolves when clients can log in; throws a Trouble that says why they cannot, and leaves nothing running. */
   static async start(options: QuickstartOptions, upstream: Upstream): Promise<DemoEdge> {
-    const { starttls, tls, ops } = options.ports;
+    const { starttls, tls, https, ops } = options.ports;
     const ports = {
       starttls: starttls || (await freePort()),
       tls: tls || (await freePort()),
+      https: https || (await freePort()),
       ops: ops || (await freePort()),
     };
     const edge = new DemoEdge(options, upstream, ports);
     try {
-      edge.#program.start(LAUNCHER, ["run", "--config", edge.path("breakwater.yaml")], process.env);
+      const facts = JSON.stringify(edge.#pageFacts());
+      const env = { ...MALLOC, ...process.env };
+      edge.#program.start(process.execPath, [PROCESS, edge.path("breakwater.yaml"), facts], env);
       await edge.#ready();
     } catch (error) {
       await edge.stop();
@@ -79,6 +96,18 @@ export class DemoEdge {
 
   get metricsUrl(): string {
     return `http://${HOST}:${this.ops}/metrics`;
+  }
+
+  get pageUrl(): string {
+    return `https://localhost:${this.https}/`;
+  }
+
+  get websocketUrl(): string {
+    return `wss://${HOST}:${this.https}${WEBSOCKET_PATH}`;
+  }
+
+  get boshUrl(): string {
+    return `https://${HOST}:${this.https}${BOSH_PATH}`;
   }
 
   path(name: string): string {
@@ -110,6 +139,7 @@ export class DemoEdge {
     const { domain } = this.#options;
     await streamFeatures({ domain, port: this.starttls });
     await streamFeatures({ domain, port: this.tls, tls: true }, 5000);
+    await pageAnswers(this.https, this.ca);
   }
 
   /** "ready", why not in the edge's own words, or null while nobody answers. */
@@ -124,6 +154,16 @@ export class DemoEdge {
     }
   }
 
+  #pageFacts(): PageFacts {
+    const { domain, accounts } = this.#options;
+    return {
+      domain,
+      accounts: userNames(Math.min(accounts, 2)).map((user) => ({ jid: `${user}@${domain}`, password: PASSWORD })),
+      websocketPath: WEBSOCKET_PATH,
+      boshPath: BOSH_PATH,
+    };
+  }
+
   #configuration(): string {
     const { kind, connect, proxyProtocol } = this.#upstream;
     return `# Written by npm run quickstart. docs/config.md tells what else there is.
@@ -132,11 +172,24 @@ domains:
 listeners:
   - { kind: starttls, listen: "${HOST}:${this.starttls}" }
   - { kind: tls, listen: "${HOST}:${this.tls}" }
+  - { kind: https, listen: "${HOST}:${this.https}" }
+http:
+  origins: ["https://localhost:${this.https}", "https://${HOST}:${this.https}"] # whatever the domain is
 cores:
   - { name: ${kind}, kind: ${kind}, connect: ${JSON.stringify(connect)}, proxy_protocol: "${proxyProtocol}" }
 ops: { listen: "${HOST}:${this.ops}" }
 `;
   }
+}
+
+function pageAnswers(port: number, ca: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    get({ host: HOST, port, ca: readFileSync(ca) }, (response) => {
+      response.resume();
+      if (response.statusCode === 200) resolve();
+      else reject(new Error(`the page is answered with ${response.statusCode}`));
+    }).once("error", reject);
+  });
 }
 
 /** What the edge said when it gave up: beside the log lines, which are JSON. Failing that, the end of the log. */

@@ -15,7 +15,8 @@ const MAX_ACCOUNTS = 100_000;
 export const HELP = `npm run quickstart -- [options]
 
 Starts an XMPP server (the core) on loopback, Breakwater in front of it with a development certificate, makes accounts
-to try, and shows what goes on. Installs what is missing first. Ctrl-C stops all that it started.
+to try, and shows what goes on. https://localhost:5443/ lets the first two chat in a browser. Installs what is missing
+first. Ctrl-C stops all that it started.
 
   --core KIND        the core to start: prosody (default) or ejabberd, from Debian's package, with data of its own
   --upstream ADDRESS start no core: front the one at tcp://HOST:PORT, tls://HOST:PORT or unix:/PATH. Needs --domain.
@@ -24,8 +25,8 @@ to try, and shows what goes on. Installs what is missing first. Ctrl-C stops all
   --accounts N       make user1 … userN, all with the password "pw" (default: 2). With --upstream nothing is made:
                      N accounts of that kind must be there
   --ports LIST       where Breakwater listens, on 127.0.0.1; 0 is any free port. Default:
-                     starttls=5222,tls=5223,https=5443,ops=9090 (https is reserved for WebSocket and BOSH, which this
-                     version does not have: nothing listens there yet)
+                     starttls=5222,tls=5223,https=5443,ops=9090 (https: WebSocket at /ws, BOSH at /http-bind, and the
+                     page, which takes BOSH with /?transport=bosh)
   --json FILE        once everything is ready, write domain, endpoints, accounts, authority, metrics address and
                      process ids to FILE
   --help             this text
@@ -34,7 +35,7 @@ Examples:
   npm run quickstart
   npm run quickstart -- --core ejabberd --accounts 10
   npm run quickstart -- --upstream tcp://127.0.0.1:14322 --domain example.org --core prosody
-  npm run quickstart -- --ports starttls=15222,tls=15223,ops=19090 --json demo.json`;
+  npm run quickstart -- --ports starttls=15222,tls=15223,https=15443,ops=19090 --json demo.json`;
 
 const OPTIONS = ["core", "upstream", "domain", "accounts", "ports", "json"];
 

@@ -7,7 +7,7 @@ export interface QuickstartOptions {
   readonly domain: string;
   /** user1 … userN. */
   readonly accounts: number;
-  /** 0: any free port. `https` is reserved: nothing listens there yet. */
+  /** 0: any free port. */
   readonly ports: Record<"starttls" | "tls" | "https" | "ops", number>;
   /** Where the table goes as JSON. */
   readonly json: string | null;

@@ -6,10 +6,10 @@ import { MachineError } from "../machine.mjs";
 
 export const HOST = "127.0.0.1";
 
-/** Throws a MachineError that names every port that cannot be had. `https` is not listened on yet. */
-export async function requirePorts({ starttls, tls, ops }) {
+/** Throws a MachineError that names every port that cannot be had. */
+export async function requirePorts(ports) {
   const troubles = [];
-  for (const [name, port] of Object.entries({ starttls, tls, ops })) {
+  for (const [name, port] of Object.entries(ports)) {
     const code = await listenTrouble(port);
     if (code !== null) troubles.push(await sentence(name, port, code));
   }

@@ -12,6 +12,8 @@ export function table(options: QuickstartOptions, core: Core | null, edge: DemoE
   const rows: [string, string][] = [
     ["STARTTLS", `${HOST}:${edge.starttls}`],
     ["Direct TLS", `${HOST}:${edge.tls}`],
+    ["WebSocket", edge.websocketUrl],
+    ["BOSH", edge.boshUrl],
     ["domain", core === null ? domain : `${domain}, rooms at conference.${domain}`],
     ["accounts", accountText(options)],
     ["authority", `${edge.ca} (clients must trust it)`],
@@ -30,15 +32,28 @@ function accountText({ accounts, domain }: QuickstartOptions): string {
   return `${shown}, password "${PASSWORD}"`;
 }
 
-function tryIt({ accounts, domain }: QuickstartOptions, edge: DemoEdge): string[] {
+function tryIt(options: QuickstartOptions, edge: DemoEdge): string[] {
+  return [...inBrowser(options, edge), ...inTerminals(options, edge)];
+}
+
+function inBrowser({ accounts }: QuickstartOptions, edge: DemoEdge): string[] {
+  return [
+    `Try it in a browser: ${edge.pageUrl} ${accounts > 1 ? "is a chat of two" : "logs you in"}. The browser will warn of the`,
+    "certificate, which is made anew for each run: Advanced, then Proceed (Firefox: Accept the Risk). Its SHA-256 is",
+    `  ${edge.fingerprint}`,
+    "",
+  ];
+}
+
+function inTerminals({ accounts, domain }: QuickstartOptions, edge: DemoEdge): string[] {
   const [me, peer] = accounts > 0 ? userNames(2) : ["USER", "OTHER"];
   const port = edge.starttls === 5222 ? "" : ` --port ${edge.starttls}`;
   const password = accounts > 0 ? "" : " --password PASSWORD";
   const command = (from: string, to: string) =>
     `  node scripts/chat.mjs ${from}@${domain} ${to}@${domain}${port}${password}`;
-  if (accounts === 1) return ["Try it in another terminal, in this folder:", ...trusting(edge), command(me!, me!), ""];
+  if (accounts === 1) return ["Or in another terminal, in this folder:", ...trusting(edge), command(me!, me!), ""];
   return [
-    "Try it in two other terminals, in this folder:",
+    "Or in two other terminals, in this folder:",
     ...trusting(edge),
     command(me!, peer!),
     command(peer!, me!),
@@ -58,6 +73,7 @@ export function writeJson(options: QuickstartOptions, core: Core | null, edge: D
     domain,
     starttls: { host: HOST, port: edge.starttls },
     tls: { host: HOST, port: edge.tls },
+    https: { host: HOST, port: edge.https, websocket: edge.websocketUrl, bosh: edge.boshUrl },
     accounts: userNames(accounts).map((user) => ({ jid: `${user}@${domain}`, password: PASSWORD })),
     ca: edge.ca,
     metrics: edge.metricsUrl,

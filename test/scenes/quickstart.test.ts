@@ -1,9 +1,10 @@
 // The command that the README opens with, as a new user types it: with real cores and a real client.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { X509Certificate } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { type TestContext, test } from "node:test";
 import { RawClient } from "../support/clients/raw-client.ts";
 import { ALL_CORES, freePort, freePorts, startCore } from "../support/cores/index.ts";
@@ -11,11 +12,13 @@ import { Scratch } from "../support/scratch.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const PATIENCE_MS = 90_000;
+const FREE_PORTS = "starttls=0,tls=0,https=0,ops=0";
 
 interface Facts {
   domain: string;
   starttls: { host: string; port: number };
   tls: { host: string; port: number };
+  https: { host: string; port: number; websocket: string; bosh: string };
   accounts: { jid: string; password: string }[];
   ca: string;
   metrics: string;
@@ -67,12 +70,19 @@ function quickstart(t: TestContext, ...args: string[]): Talk {
 async function ready(t: TestContext, ...args: string[]): Promise<{ demo: Talk; facts: Facts; ports: number[] }> {
   const scratch = new Scratch("quickstart-test");
   t.after(() => scratch.remove());
-  const { starttls, tls, ops } = await freePorts("starttls", "tls", "ops");
+  const { starttls, tls, https, ops } = await freePorts("starttls", "tls", "https", "ops");
   const json = scratch.path("facts.json");
-  const demo = quickstart(t, "--ports", `starttls=${starttls},tls=${tls},ops=${ops}`, "--json", json, ...args);
+  const demo = quickstart(
+    t,
+    "--ports",
+    `starttls=${starttls},tls=${tls},https=${https},ops=${ops}`,
+    "--json",
+    json,
+    ...args,
+  );
   await until("its JSON", () => existsSync(json), demo);
   await demo.hears("sessions:");
-  return { demo, facts: JSON.parse(readFileSync(json, "utf8")) as Facts, ports: [starttls, tls, ops] };
+  return { demo, facts: JSON.parse(readFileSync(json, "utf8")) as Facts, ports: [starttls, tls, https, ops] };
 }
 
 /** The process and all below it. */
@@ -116,6 +126,22 @@ for (const core of ALL_CORES) {
       [facts.starttls, facts.tls],
       ports.slice(0, 2).map((port) => ({ host: "127.0.0.1", port })),
     );
+    const https = ports[2]!;
+    assert.deepEqual(facts.https, {
+      host: "127.0.0.1",
+      port: https,
+      websocket: `wss://127.0.0.1:${https}/ws`,
+      bosh: `https://127.0.0.1:${https}/http-bind`,
+    });
+    for (const over of [
+      { webSocket: { url: facts.https.websocket, ca: facts.ca } },
+      { bosh: { port: https, path: new URL(facts.https.bosh).pathname, ca: facts.ca } },
+    ]) {
+      await (await RawClient.login({ ...over, user: "user1", password: "pw" })).end();
+    }
+    assert.match(demo.output, new RegExp(`browser: https://localhost:${https}/ is a chat of two`));
+    const fingerprint = new X509Certificate(readFileSync(join(dirname(facts.ca), "edge.crt"))).fingerprint256;
+    assert.ok(demo.output.includes(fingerprint), "what the browser shows of the certificate");
     const everything = family(demo.child.pid!);
     assert.ok(everything.includes(facts.pids.edge) && everything.includes(facts.pids.core!));
 
@@ -147,6 +173,9 @@ test("the core has what people use: rooms, carbons, archive, PEP, vCards", async
   const { port } = facts.tls;
   const login = { domain: "chat.example", user: "user1", password: "pw", ca: facts.ca };
   const client = await RawClient.login({ ...login, port, tls: "direct" });
+  // The page's origin is not the domain.
+  const page = { url: facts.https.websocket, ca: facts.ca, origin: `https://localhost:${facts.https.port}` };
+  await (await RawClient.login({ ...login, webSocket: page })).end();
   const features = async (to: string): Promise<string> =>
     (
       await client.request(
@@ -174,7 +203,7 @@ test("a core of one's own is fronted, and accounts that it lacks are told", asyn
   assert.equal(await demo.ended, 0, demo.output);
   assert.equal((await core.sessions()).length, 0); // and the core itself lives on
 
-  const ports = ["--ports", "starttls=0,tls=0,ops=0"];
+  const ports = ["--ports", FREE_PORTS];
   const more = quickstart(t, ...address, ...ports, "--domain", "own.example", "--accounts", "2");
   assert.notEqual(await more.ended, 0);
   assert.match(more.output, /user "user2" with password "pw" cannot log in/);
@@ -184,7 +213,7 @@ test("a core of one's own is fronted, and accounts that it lacks are told", asyn
 });
 
 test("a signal while it starts leaves nothing behind", async (t) => {
-  const demo = quickstart(t, "--ports", "starttls=0,tls=0,ops=0");
+  const demo = quickstart(t, "--ports", FREE_PORTS);
   await demo.hears("Starting Breakwater");
   const everything = family(demo.child.pid!);
   demo.child.kill("SIGTERM");
@@ -203,7 +232,7 @@ test("a port in use is told with its owner and a way out", async (t) => {
   const port = await freePort();
   const server = createServer().listen(port, "127.0.0.1");
   t.after(() => server.close());
-  const demo = quickstart(t, "--ports", `starttls=0,tls=${port},ops=0`);
+  const demo = quickstart(t, "--ports", `starttls=0,tls=${port},https=0,ops=0`);
   assert.equal(await demo.ended, 69);
   const told = new RegExp(
     `^quickstart: port ${port} \\(tls\\) is in use by .+ \\(process ${process.pid}\\): stop it, or`,
@@ -215,7 +244,7 @@ test("a port in use is told with its owner and a way out", async (t) => {
 test("a core that nobody listens at is told", async (t) => {
   const port = await freePort();
   const address = `tcp://127.0.0.1:${port}`;
-  const demo = quickstart(t, "--upstream", address, "--domain", "own.example", "--ports", "starttls=0,tls=0,ops=0");
+  const demo = quickstart(t, "--upstream", address, "--domain", "own.example", "--ports", FREE_PORTS);
   assert.notEqual(await demo.ended, 0);
   assert.match(demo.output, /cannot be reached .+ Is the core running, and does it listen there\?/);
 });

@@ -1,0 +1,186 @@
+// The quickstart's page, as a newcomer finds it: converse.js in Chromium, in front of real cores.
+import assert from "node:assert/strict";
+import { after, before, describe, type TestContext, test } from "node:test";
+import { type Browser, chromium, type Frame, type Page } from "playwright-core";
+import { startDemoCore } from "../../scripts/quickstart/core.ts";
+import { DemoEdge } from "../../scripts/quickstart/edge.ts";
+import type { QuickstartOptions } from "../../scripts/quickstart/options.ts";
+import { RawClient } from "../support/clients/raw-client.ts";
+import { until } from "../support/wire.ts";
+
+const CHROMIUM = "/usr/bin/chromium";
+const OFFLINE_MS = 10_000;
+// Over BOSH strophe.js waits 27 s before its fourth try.
+const PATIENCE_MS = 45_000;
+const ONE = "user1@localhost";
+const TWO = "user2@localhost";
+
+type Core = "prosody" | "ejabberd";
+
+/** What the quickstart starts: a core with two accounts, and the edge with the page. */
+async function startDemo(t: TestContext, kind: Core): Promise<DemoEdge> {
+  const ports = { starttls: 0, tls: 0, https: 0, ops: 0 };
+  const options: QuickstartOptions = {
+    core: kind,
+    upstream: null,
+    domain: "localhost",
+    accounts: 2,
+    ports,
+    json: null,
+  };
+  const core = await startDemoCore(options);
+  t.after(() => core.stop());
+  const edge = await DemoEdge.start(options, { kind, connect: `tcp://127.0.0.1:${core.port}`, proxyProtocol: "off" });
+  t.after(() => edge.stop());
+  return edge;
+}
+
+/** One account's converse.js: a tab, or a frame of one. */
+class Chat {
+  readonly #frame: Frame;
+
+  constructor(frame: Frame) {
+    this.#frame = frame;
+  }
+
+  async say(text: string): Promise<void> {
+    await this.#frame.fill(".chat-textarea", text);
+    await this.#frame.press(".chat-textarea", "Enter");
+  }
+
+  async waitFor(text: string): Promise<void> {
+    await this.#frame.getByText(text, { exact: true }).first().waitFor({ timeout: PATIENCE_MS });
+  }
+
+  /** The texts that stand there. */
+  shown(): Promise<string[]> {
+    return this.#frame.locator(".chat-msg__text").allInnerTexts();
+  }
+}
+
+/** A page of user1 and a TCP client of user2 that write to each other, and what must have arrived. */
+class Conversation {
+  readonly #chat: Chat;
+  readonly #client: RawClient;
+  readonly #fromClient: string[] = [];
+  readonly #fromPage: string[] = [];
+  readonly #received: string[] = [];
+
+  constructor(chat: Chat, client: RawClient) {
+    this.#chat = chat;
+    this.#client = client;
+  }
+
+  clientSays(text: string): void {
+    this.#client.message(ONE, text);
+    this.#fromClient.push(text);
+  }
+
+  /** One more message each way; then all of them are there, each once, and those of one sender in their order. */
+  async bothWays(when: string): Promise<void> {
+    this.clientSays(`to the page, ${when}`);
+    await this.#chat.waitFor(`to the page, ${when}`);
+    await this.#chat.say(`from the page, ${when}`);
+    this.#fromPage.push(`from the page, ${when}`);
+    this.#received.push((await this.#client.expect(/<body>/)).text("body")!);
+    await this.#client.fence();
+    assert.deepEqual([...this.#received, ...this.#client.takeBodies()], this.#fromPage);
+    // Between the two, converse.js sorts by the archive's time, and Prosody's is in whole seconds.
+    const shown = await this.#chat.shown();
+    const own = (text: string) => text.startsWith("from the page");
+    assert.deepEqual([shown.filter((text) => !own(text)), shown.filter(own)], [this.#fromClient, this.#fromPage]);
+  }
+}
+
+async function metric(edge: DemoEdge, series: string): Promise<number> {
+  const metrics = await (await fetch(edge.metricsUrl)).text();
+  const line = metrics.split("\n").find((each) => each.startsWith(`${series} `));
+  return Number(line?.slice(series.length) ?? 0);
+}
+
+const resumes = (edge: DemoEdge) => metric(edge, 'breakwater_sm_resumes_total{result="resumed"}');
+
+describe("the quickstart's page in Chromium", { concurrency: true }, () => {
+  let browser: Browser;
+  before(async () => {
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  });
+  after(() => browser.close());
+
+  async function open(t: TestContext, url: string): Promise<Page> {
+    const context = await browser.newContext({ ignoreHTTPSErrors: true });
+    t.after(() => context.close());
+    const page = await context.newPage();
+    await page.goto(url);
+    return page;
+  }
+
+  for (const [kind, transport] of [
+    ["ejabberd", "websocket"],
+    ["prosody", "bosh"],
+  ] as const) {
+    test(`over ${transport} in front of ${kind} it is reloaded and loses the network, and no message is lost or doubled`, async (t) => {
+      const edge = await startDemo(t, kind);
+      const page = await open(t, `${edge.pageUrl}chat?${new URLSearchParams({ as: ONE, transport })}`);
+      const client = await RawClient.login({
+        port: edge.tls,
+        tls: "direct",
+        ca: edge.ca,
+        user: "user2",
+        password: "pw",
+      });
+      client.presence();
+      const chat = new Chat(page.mainFrame());
+      const conversation = new Conversation(chat, client);
+      await page.waitForSelector(".chat-textarea");
+      await conversation.bothWays("at first");
+      await page.reload();
+      await conversation.bothWays("after a reload");
+
+      await page.context().setOffline(true);
+      if (transport === "websocket")
+        await until(async () => (await metric(edge, 'breakwater_sessions{phase="dormant"}')) === 1, "the link is lost");
+      for (let part = 1; part <= 5; part++) {
+        conversation.clientSays(`${part}, while the page is away`);
+        await new Promise((resolve) => setTimeout(resolve, OFFLINE_MS / 5));
+      }
+      await client.fence();
+      const away = await chat.shown();
+      assert.ok(!away.some((text) => text.startsWith("5,")), "the page is away");
+      await page.context().setOffline(false);
+      await conversation.bothWays("back on the network");
+      await page.reload();
+      await conversation.bothWays("after another reload");
+      assert.equal(await resumes(edge), transport === "websocket" ? 3 : 0); // BOSH goes on where it was
+      await client.end();
+    });
+  }
+
+  test("its two accounts write to each other, also after a reload, and all of it comes from the edge", async (t) => {
+    const edge = await startDemo(t, "prosody");
+    const page = await open(t, "about:blank");
+    const elsewhere: string[] = [];
+    const complaints: string[] = [];
+    page.on("request", (request) => void (request.url().startsWith(edge.pageUrl) || elsewhere.push(request.url())));
+    page.on(
+      "console",
+      (line) => void (line.text().includes("Content Security Policy") && complaints.push(line.text())),
+    );
+    await page.goto(edge.pageUrl);
+    for (const when of ["at first", "after a reload"]) {
+      const [one, two] = await Promise.all([ONE, TWO].map((jid) => pane(page, jid)));
+      await one!.say(`hello ${TWO}, ${when}`);
+      await two!.waitFor(`hello ${TWO}, ${when}`);
+      await two!.say(`hello ${ONE}, ${when}`);
+      await one!.waitFor(`hello ${ONE}, ${when}`);
+      await page.reload();
+    }
+    assert.deepEqual([elsewhere, complaints], [[], []]);
+    assert.equal(await resumes(edge), 2);
+  });
+});
+
+async function pane(page: Page, jid: string): Promise<Chat> {
+  const frame = await page.waitForSelector(`iframe[title="${jid}"]`);
+  return new Chat((await frame.contentFrame())!);
+}
