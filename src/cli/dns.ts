@@ -49,13 +49,13 @@ function serviceRecords({ listeners }: Config, domain: string, host: string): st
 
 /** XEP-0156 §5: for clients that cannot ask for host-meta. */
 function connectRecords(config: Config, name: string, target: string): string[] {
-  const { host_meta: told, websocket } = config.http;
+  const { host_meta: told, websocket, bosh } = config.http;
   const port = config.listeners.find((one) => isReached(one) && (one.kind === "https" || one.kind === "all"))?.listen
     .port;
-  const own = port === undefined ? undefined : `wss://${target}${port === 443 ? "" : `:${port}`}${websocket.path}`;
+  const place = port === undefined ? null : `${target}${port === 443 ? "" : `:${port}`}`;
   const records = [
-    ["_xmpp-client-websocket", told.websocket ?? own],
-    ["_xmpp-client-xbosh", told.bosh],
+    ["_xmpp-client-websocket", told.websocket ?? (place === null ? undefined : `wss://${place}${websocket.path}`)],
+    ["_xmpp-client-xbosh", told.bosh ?? (place === null ? undefined : `https://${place}${bosh.path}`)],
   ] as const;
   return records.flatMap(([key, address]) => {
     if (address === undefined) return [];

@@ -195,7 +195,7 @@ export const httpOptions = z
             reload: true,
           }),
         bosh: httpUrl("http").optional().meta({
-          description: "The BOSH address that clients are told. Absent: none is told.",
+          description: "The same for BOSH. Absent: `https://`, the host that was asked, and the path of `bosh`.",
           reload: true,
         }),
       })

@@ -4,18 +4,18 @@ import { type TestContext, test } from "node:test";
 import { chromium, type Page } from "playwright-core";
 import { pageClient } from "../support/clients/page-client.ts";
 import { RawClient } from "../support/clients/raw-client.ts";
-import { startCore } from "../support/cores/index.ts";
+import { ALL_CORES, type CoreKind, startCore } from "../support/cores/index.ts";
 import { startEdge } from "../support/edge.ts";
 import { until } from "../support/wire.ts";
 
 const CHROMIUM = "/usr/bin/chromium";
 const STROPHE = resolve(import.meta.dirname, "../../node_modules/strophe.js/dist/strophe.umd.min.js");
 
-/** In the page: logs in where host-meta says, and keeps the bodies that come. */
-const LOGIN = `(async () => {
+/** In the page: strophe.js logs in where host-meta says, by `transport`, and keeps the bodies that come. */
+const LOGIN = (transport: "websocket" | "xbosh"): string => `(async () => {
   const { links } = await (await fetch("/.well-known/host-meta.json")).json();
   const { Strophe, $pres, $msg } = window.strophe ?? window;
-  const connection = new Strophe.Connection(links[0].href);
+  const connection = new Strophe.Connection(links.find(({ rel }) => rel.endsWith(":${transport}")).href);
   window.bodies = [];
   window.say = (to, text) => connection.send($msg({ to, type: "chat" }).c("body").t(text));
   connection.addHandler((stanza) => {
@@ -35,9 +35,12 @@ const OPENS = (url: string) => `new Promise((resolve) => {
   socket.onerror = () => resolve(false);
 })`;
 
+const POSTS = (url: string) =>
+  `fetch(${JSON.stringify(url)}, { method: "POST", headers: { "Content-Type": "text/xml" } }).then(() => true, () => false)`;
+
 /** A core, an edge in front, a page of its domain in Chromium, and bob on TCP. */
-async function scene(t: TestContext) {
-  const core = await startCore("prosody");
+async function scene(t: TestContext, kind: CoreKind = "prosody") {
+  const core = await startCore(kind);
   t.after(() => core.stop());
   for (const user of ["alice", "bob"]) await core.register(user, "pw");
   const edge = await startEdge({ core });
@@ -57,14 +60,7 @@ async function scene(t: TestContext) {
 
 test("a page in Chromium logs in over WebSocket on the port that XMPP has too, also after a reload", async (t) => {
   const { edge, page, bob } = await scene(t);
-  for (const round of ["first", "after the reload"]) {
-    const jid = await login(page);
-    bob.message(jid, `to the tab, ${round}`);
-    await until(async () => String(await page.evaluate("bodies")) === `to the tab, ${round}`, "the tab has it");
-    await page.evaluate(`say(${JSON.stringify(bob.jid)}, "from the tab, ${round}")`);
-    assert.equal((await bob.expect(/<body>from/)).text("body"), `from the tab, ${round}`);
-    await page.reload();
-  }
+  await chatAndReload(page, bob, "websocket");
   await bob.end();
 
   const url = `wss://localhost:${edge.all}/ws`;
@@ -73,6 +69,20 @@ test("a page in Chromium logs in over WebSocket on the port that XMPP has too, a
   assert.equal(await page.evaluate(OPENS(url)), false, "another page may not");
   assert.equal(await edge.metric("breakwater_http_refused_total", { reason: "origin" }), 1);
 });
+
+for (const kind of ALL_CORES) {
+  test(`strophe.js in Chromium logs in over BOSH and chats both ways, also after a reload (${kind})`, async (t) => {
+    const { edge, page, bob } = await scene(t, kind);
+    await chatAndReload(page, bob, "xbosh");
+    await bob.end();
+    assert.equal(await edge.metric("breakwater_bosh_refused_total", { condition: "policy-violation" }), 0);
+
+    const bind = `https://localhost:${edge.all}/http-bind`;
+    assert.equal(await page.evaluate(POSTS(bind)), true, "a page of the domain may ask");
+    await page.goto(`https://127.0.0.1:${edge.all}/.well-known/host-meta.json`);
+    assert.equal(await page.evaluate(POSTS(bind)), false, "another page may not");
+  });
+}
 
 test("a page that loses the network gets what it missed once and in order, and so does who talks to it", async (t) => {
   const { edge, page, bob } = await scene(t);
@@ -98,7 +108,14 @@ test("a page that loses the network gets what it missed once and in order, and s
   await bob.end();
 });
 
-async function login(page: Page): Promise<string> {
-  await page.addScriptTag({ path: STROPHE });
-  return (await page.evaluate(LOGIN)) as string;
+async function chatAndReload(page: Page, bob: RawClient, transport: "websocket" | "xbosh"): Promise<void> {
+  for (const round of ["first", "after the reload"]) {
+    await page.addScriptTag({ path: STROPHE });
+    const jid = (await page.evaluate(LOGIN(transport))) as string;
+    bob.message(jid, `to the tab, ${round}`);
+    await until(async () => String(await page.evaluate("bodies")) === `to the tab, ${round}`, "the tab has it");
+    await page.evaluate(`say(${JSON.stringify(bob.jid)}, "from the tab, ${round}")`);
+    assert.equal((await bob.expect(/<body>from/)).text("body"), `from the tab, ${round}`);
+    await page.reload();
+  }
 }

@@ -62,12 +62,11 @@ function linksFor(authority: string, { options, domains }: HostMetaHost): Links 
   const all = domains();
   const domain = all.has(name) ? name : all.size === 1 ? [...all][0]! : null;
   if (domain === null) return null;
-  const { host_meta: told, websocket } = options();
-  const links: [string, string][] = [
+  const { host_meta: told, websocket, bosh } = options();
+  return [
     [RELATIONS.websocket, addressFor(told.websocket ?? `wss://${authority}${websocket.path}`, domain)],
+    [RELATIONS.bosh, addressFor(told.bosh ?? `https://${authority}${bosh.path}`, domain)],
   ];
-  if (told.bosh !== undefined) links.push([RELATIONS.bosh, addressFor(told.bosh, domain)]);
-  return links;
 }
 
 function addressFor(template: string, domain: string): string {

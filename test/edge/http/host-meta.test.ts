@@ -6,7 +6,7 @@ import { Wire } from "../../support/wire.ts";
 const get = (path: string, host: string) => `GET ${path} HTTP/1.1\nHost: ${host}`;
 const json = "/.well-known/host-meta.json";
 
-test("host-meta tells where WebSocket is, as XML and as JSON, to pages of any origin", async (t) => {
+test("host-meta tells where WebSocket and BOSH are, as XML and as JSON, to pages of any origin", async (t) => {
   const wire = await Wire.start(t);
   const http = await RawHttp.connect({ port: wire.edge.https, ca: wire.edge.ca });
   const xrd = await http.request(get("/.well-known/host-meta", "localhost:8443"));
@@ -18,7 +18,10 @@ test("host-meta tells where WebSocket is, as XML and as JSON, to pages of any or
   const { head, body } = await http.request(get(json, "localhost"));
   assert.match(head, /content-type: application\/json/i);
   assert.deepEqual(JSON.parse(body), {
-    links: [{ rel: "urn:xmpp:alt-connections:websocket", href: "wss://localhost/ws" }],
+    links: [
+      { rel: "urn:xmpp:alt-connections:websocket", href: "wss://localhost/ws" },
+      { rel: "urn:xmpp:alt-connections:xbosh", href: "https://localhost/http-bind" },
+    ],
   });
   const preflight = await http.request(`OPTIONS ${json} HTTP/1.1\nHost: localhost\nOrigin: https://a.example`);
   assert.equal(preflight.status, 204);

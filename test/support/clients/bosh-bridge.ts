@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
+import { PATIENCE_MS } from "./mailbox.ts";
 import { type BoshAnswer, bodyText, RawBosh, type RawBoshOptions } from "./raw-bosh.ts";
 import { attributesOf, declared, HEADER } from "./websocket-bridge.ts";
 import { type Element, XmlStream } from "./xml-stream.ts";
@@ -116,6 +117,7 @@ export class BoshBridge extends Duplex {
   }
 
   async #post(rid: number, body: string): Promise<void> {
+    const until = performance.now() + PATIENCE_MS;
     for (;;) {
       if (this.#over) return;
       try {
@@ -124,7 +126,8 @@ export class BoshBridge extends Duplex {
         if (answer.body?.attrs["type"] === "error") return;
         this.#early.set(rid, answer);
         break;
-      } catch {
+      } catch (error) {
+        if (performance.now() > until) return void this.destroy(error as Error);
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     }

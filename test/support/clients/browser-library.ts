@@ -5,6 +5,7 @@ import { $msg, $pres, Strophe as StropheJs } from "strophe.js";
 import { Mailbox, PATIENCE_MS } from "./mailbox.ts";
 
 export interface BrowserOptions {
+  /** `wss://` for WebSocket, `https://` for BOSH. */
   url: string;
   domain: string;
   user: string;
@@ -92,7 +93,7 @@ export async function loginStanza(options: BrowserOptions): Promise<StanzaClient
     jid: `${user}@${domain}`,
     resource,
     password,
-    transports: { websocket: url, bosh: false },
+    transports: url.startsWith("https:") ? { websocket: false, bosh: url } : { websocket: url, bosh: false },
     autoReconnect: false,
   });
   const client = stanza.createClient(settings(options.url));
