@@ -13,7 +13,7 @@ export interface MemoryOptions {
 }
 
 export interface Memory {
-  /** Kilobytes of the process before its sessions came, when it had served a few others and they had left. */
+  /** Kilobytes of the process before its sessions came. */
   readonly base: number;
   /** Kilobytes per session: fresh, and after each has sent and got about 2 KB. */
   readonly fresh: number;
@@ -26,8 +26,8 @@ export interface MemoryRow extends Memory {
 
 // ejabberd first: what its memory was used for before would hide what the sessions take.
 const ORDER: readonly SetUpName[] = ["ejabberd-tls", "haproxy", "edge"];
-/** Few beside those that are measured: what they leave behind is room for the others. */
-const WARM_SHARE = 0.06;
+/** Sessions that come before those that are measured. Each needs an account, too. */
+export const WARM_SESSIONS = 300;
 const MOVED = { messages: 5, bytes: 400 };
 
 export async function runMemory(core: Ejabberd, load: Load, options: MemoryOptions): Promise<MemoryRow[]> {
@@ -37,7 +37,8 @@ export async function runMemory(core: Ejabberd, load: Load, options: MemoryOptio
     try {
       const pids = setUp.pids.length > 0 ? setUp.pids : family(core.pid);
       const target = { port: setUp.port, tls: setUp.tls, domain: core.domain };
-      rows.push({ setUp: name, ...(await measureMemory({ name, pids, target, sm: true }, load, options)) });
+      const lane = { name, pids, target, sm: true, warm: "leaves" } as const;
+      rows.push({ setUp: name, ...(await measureMemory(lane, load, options)) });
     } finally {
       await setUp.stop();
     }
@@ -51,18 +52,24 @@ export interface MemoryLane {
   readonly pids: readonly number[];
   readonly target: LoadTarget;
   readonly sm: boolean;
+  /**
+   * What becomes of the sessions that warm the process up. Where few are measured they stay: the room that they left
+   * behind would hide a good part of what the others take.
+   */
+  readonly warm: "leaves" | "stays";
 }
 
 export async function measureMemory(lane: MemoryLane, load: Load, options: MemoryOptions): Promise<Memory> {
-  const { name, pids, target, sm } = lane;
+  const { name, pids, target, sm, warm } = lane;
   const settle = () => new Promise<void>((resolve) => setTimeout(resolve, options.settleSeconds * 1000));
-  const login = (group: string, count: number) => load.do("login", { group, target, firstUser: 0, count, sm });
-  await login("warm", 2 * Math.ceil((options.sessions * WARM_SHARE) / 2));
+  const login = (group: string, firstUser: number, count: number) =>
+    load.do("login", { group, target, firstUser, count, sm });
+  await login("warm", 0, WARM_SESSIONS);
   await load.do("move", { group: "warm", ...MOVED });
-  await load.do("leave", { group: "warm" });
+  if (warm === "leaves") await load.do("leave", { group: "warm" });
   await settle();
   const base = residentKilobytes(pids);
-  await login("idle", options.sessions);
+  await login("idle", WARM_SESSIONS, options.sessions);
   await settle();
   const fresh = (residentKilobytes(pids) - base) / options.sessions;
   await load.do("move", { group: "idle", ...MOVED });
@@ -70,5 +77,6 @@ export async function measureMemory(lane: MemoryLane, load: Load, options: Memor
   const moved = (residentKilobytes(pids) - base) / options.sessions;
   options.say(`${name}: base ${base} KB, per session ${fresh.toFixed(1)} KB, moved ${moved.toFixed(1)} KB`);
   await load.do("leave", { group: "idle" });
+  if (warm === "stays") await load.do("leave", { group: "warm" });
   return { base, fresh, moved };
 }

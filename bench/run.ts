@@ -11,7 +11,7 @@ import { type Core, type CoreKind, type Ejabberd, startCore } from "../test/supp
 import { runFramerBench } from "./framer.ts";
 import { runHandshakes } from "./handshakes.ts";
 import { Load } from "./load.ts";
-import { runMemory } from "./memory.ts";
+import { runMemory, WARM_SESSIONS } from "./memory.ts";
 import {
   framerFigures,
   handshakeFigures,
@@ -124,7 +124,7 @@ async function traffic(): Promise<void> {
 async function memory(): Promise<void> {
   const sessions = Number(values.sessions ?? (quick ? 500 : 5000));
   needFiles(sessions, 2);
-  await withEjabberd(sessions, async (core, load) => {
+  await withEjabberd(sessions + WARM_SESSIONS, async (core, load) => {
     const rows = await runMemory(core, load, { sessions, settleSeconds: quick ? 2 : 8, say });
     results["memory"] = { sessions, rows };
     printFigures(`(b) Resident memory per idle TLS session, ${sessions} sessions`, memoryFigures(rows));
@@ -170,11 +170,11 @@ async function webTraffic(): Promise<void> {
 
 async function webMemory(): Promise<void> {
   const sessions = Number(values.sessions ?? (quick ? 300 : 1500));
-  needFiles(sessions, 3); // the edge: two connections of BOSH, one to the core
+  needFiles(sessions + WARM_SESSIONS, 3); // the edge: two connections of BOSH, one to the core
   const rows: WebMemoryRow[] = [];
   for (const way of WEB_WAYS) {
     for (const kind of ["ejabberd", "prosody"] as const) {
-      await withCores([kind], sessions, async ([core], load) => {
+      await withCores([kind], sessions + WARM_SESSIONS, async ([core], load) => {
         const options = { sessions, settleSeconds: quick ? 2 : 4, say };
         // What is in front of the edge is the same with either core.
         rows.push(...(await runWebMemory(core!, way, kind === "ejabberd", load, options)));

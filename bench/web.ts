@@ -84,7 +84,13 @@ export async function runWebMemory(
   const measure = async (setUp: SetUp | null): Promise<WebMemoryRow> => {
     const row = { edge: setUp !== null, core: core.kind, way };
     const pids = setUp?.pids ?? family(core.pid);
-    const lane = { name: `${nameOf(row)} ${way}`, pids, target: targetOf(core, setUp, way), sm };
+    const lane = {
+      name: `${nameOf(row)} ${way}`,
+      pids,
+      target: targetOf(core, setUp, way),
+      sm,
+      warm: "stays",
+    } as const;
     return { ...row, ...(await measureMemory(lane, load, options)) };
   };
   const rows = [await measure(null)];
