@@ -34,12 +34,20 @@ const OPEN = Buffer.from(">");
 const EMPTY = Buffer.from("/>");
 const STREAM_ERROR = "<stream:error";
 const END = Buffer.from("</body>");
+const NOTHING = Buffer.concat([HEAD, EMPTY]);
 
-/** A `<body/>` around elements that are complete and have their namespaces. */
+/**
+ * A `<body/>` around elements that are complete and have their namespaces. It is kept for a while, so it never comes from
+ * Node's pool: a slice of that would pin 8 KiB.
+ */
 export function answerBody(attributes: string, payload: readonly Buffer[]): Buffer {
+  if (attributes === "" && payload.length === 0) return NOTHING;
   const declared = payload.some(usesStreamPrefix) ? STREAM_PREFIX + attributes : attributes;
-  if (payload.length === 0) return Buffer.concat([HEAD, Buffer.from(declared), EMPTY]);
-  return Buffer.concat([HEAD, Buffer.from(declared), OPEN, ...payload, END]);
+  const pieces = [HEAD, Buffer.from(declared), ...(payload.length === 0 ? [EMPTY] : [OPEN, ...payload, END])];
+  const body = Buffer.allocUnsafeSlow(pieces.reduce((length, piece) => length + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) at += piece.copy(body, at);
+  return body;
 }
 
 /** The last body of a session, or the only one of a request without; no condition: a polite end. */

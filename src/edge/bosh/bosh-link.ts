@@ -8,6 +8,7 @@ import { frameOver, KIND } from "../../xmpp/frame.ts";
 import type { FramerLimits } from "../../xmpp/framer.ts";
 import type { FramingError } from "../../xmpp/framing-error.ts";
 import { peek } from "../../xmpp/peek.ts";
+import { standalone } from "../../xmpp/standalone.ts";
 import { brokenBy, nextLinkId, openLinks } from "../links.ts";
 import { type Condition, conditionOf, isStreamError, statusFor, terminal } from "./answers.ts";
 import type { Body } from "./body.ts";
@@ -81,6 +82,7 @@ export class BoshLink implements Link, Sweepable {
   // When a request or an answer came last, or a request was still waiting.
   #awakeAt: number;
   #condition: Condition | null = null;
+  #error: Buffer | null = null;
   #endedAt = 0;
 
   constructor(
@@ -160,8 +162,9 @@ export class BoshLink implements Link, Sweepable {
     // White space, the XML declaration and the closing tag have no place in a <body/>.
     if (this.#endedAt > 0 || bytes[start] !== 0x3c || second === 0x3f || second === 0x2f) return;
     if (this.#openingDue) return this.#opened(bytes, start, end);
-    if (isStreamError(bytes, start)) this.#condition = conditionOf(bytes, start, end);
-    if (this.#condition === null || this.#condition === "remote-stream-error") this.#answers.add(bytes, start, end);
+    if (!isStreamError(bytes, start)) return this.#answers.add(bytes, start, end);
+    this.#condition = conditionOf(bytes, start, end);
+    if (this.#condition === "remote-stream-error") this.#error = Buffer.from(standalone(bytes, start, end));
   }
 
   flush(): void {
@@ -191,7 +194,7 @@ export class BoshLink implements Link, Sweepable {
   end(): void {
     if (this.#endedAt > 0) return;
     this.#leave();
-    this.#answers.end(this.#condition);
+    this.#answers.end(this.#condition, this.#error, this.#terminating);
   }
 
   drop(): void {

@@ -91,10 +91,17 @@ export class Responder {
     this.#reporting = true;
   }
 
-  /** Nothing follows: `condition` and what still waits are the last answer. */
-  end(condition: Condition | null): void {
+  /**
+   * Nothing follows; `error` is the stream's, `asked`: by the client. COMPAT: stanza and strophe.js read nothing in a body
+   * that ends the session, so what still waits goes before it, as long as there are requests for both.
+   */
+  end(condition: Condition | null, error: Buffer | null, asked: boolean): void {
+    const { held } = this.requests;
+    this.requests.holdAll();
+    while (this.#out.bytes > 0 && held.length > (asked ? 1 : 0) && this.someoneWaits) this.answerOldest();
     this.#lastCondition = condition;
-    this.#last = terminal(condition, this.#out.take(Number.POSITIVE_INFINITY));
+    const rest = this.#out.take(Number.POSITIVE_INFINITY);
+    this.#last = terminal(condition, error === null ? rest : [...rest, error]);
     this.answerLast();
   }
 

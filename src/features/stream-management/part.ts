@@ -277,7 +277,7 @@ export class StreamManagementPart implements Part {
   // ---- flushes and time
 
   beforeLinkFlush(): void {
-    if (this.#session.phase !== "resuming") this.#asking.ride(this.#feature.options, this.#xmlns);
+    if (this.#session.phase === "active") this.#asking.ride(this.#feature.options, this.#xmlns);
   }
 
   beforeCoreFlush(): void {
