@@ -99,6 +99,7 @@ export class HttpConnection implements Sweepable {
 
   #giveUp(what: "header" | "body" | "idle" | "write"): void {
     httpRefused.inc(`${what}_timeout`);
+    this.release();
     this.socket.destroy();
   }
 
