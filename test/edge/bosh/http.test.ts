@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { RawBosh } from "../../support/clients/raw-bosh.ts";
 import { until } from "../../support/wire.ts";
 import { bodies, bosh, message, opening, Pipe, requestHead } from "./peer.ts";
 
@@ -63,6 +64,36 @@ test("only POST is spoken here: no GET, and no script syntax", async (t) => {
     pipe.drop();
   }
   assert.deepEqual(wire.core.streams, []);
+});
+
+test("a client logs in on each port for browsers, over TLS and behind a balancer", async (t) => {
+  const { wire } = await bosh(t);
+  const { http, https, all, ca } = wire.edge;
+  for (const where of [{ port: http }, { port: https, ca }, { port: all, ca }]) {
+    const client = await RawBosh.login({ ...where, user: "alice", password: "pw" });
+    assert.match(client.jid, /^alice@localhost\//);
+    assert.match((await client.post("", { type: "terminate" })).text, / type='terminate'/);
+    client.drop();
+  }
+});
+
+test("two clients behind one pipelined connection do not touch each other", async (t) => {
+  const { wire, login } = await bosh(t);
+  const pipe = new Pipe(wire.edge.http);
+  const { client: alice, core: alices } = await login({ channel: pipe });
+  const { client: bob, core: bobs } = await login({ channel: pipe, user: "bob" });
+  for (let i = 0; i < 20; i++) {
+    const answers = [alice.post(message(`a${i}`)), bob.post(message(`b${i}`))];
+    await Promise.all([alices.expect(new RegExp(`>a${i}<`)), bobs.expect(new RegExp(`>b${i}<`))]);
+    bobs.message(`to b${i}`);
+    alices.message(`to a${i}`);
+    assert.deepEqual((await Promise.all(answers)).map(bodies), [[`to a${i}`], [`to b${i}`]]);
+  }
+  const [last, other] = [alice.postAs(alice.rid + 9), bob.post(message("still"))];
+  assert.match((await last).text, /item-not-found/);
+  await bobs.expect(/still/);
+  bobs.message("here");
+  assert.deepEqual(bodies(await other), ["here"]);
 });
 
 test("HTTP/1.0 is enough", async (t) => {

@@ -195,3 +195,23 @@ test("a lost connection is noticed: what comes meanwhile waits for the repeated 
   assert.deepEqual(bodies(await client.post(message("x"))), ["missed"]);
   assert.equal(core.stanzas.length, 1);
 });
+
+test("a request whose connection is lost takes nothing along: what waits goes with the next one", async (t) => {
+  const { wire, login } = await bosh(t);
+  const { client, core } = await login();
+  const pipe = new Pipe(wire.edge.http);
+  const lost = client.request(++client.rid, message("lost"));
+  void pipe.send(lost);
+  await core.expect(/lost/);
+  pipe.drop();
+  await until(async () => (await wire.edge.metric("breakwater_connections")) === 2, "the connection is gone");
+  const before = await wire.edge.metric("breakwater_stanzas_total", { direction: "from_core" });
+  core.message("hello");
+  await until(
+    async () => (await wire.edge.metric("breakwater_stanzas_total", { direction: "from_core" })) > before,
+    "the message is at the edge",
+  );
+  assert.deepEqual(bodies(await client.post(message("next"))), ["hello"]);
+  assert.ok(isEmpty(await client.channel.send(lost)));
+  assert.equal(core.stanzas.length, 2);
+});
