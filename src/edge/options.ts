@@ -130,7 +130,9 @@ export const httpOptions = z
       reload: true,
     }),
     write_timeout: seconds(1, 3600, 60).meta({
-      description: "How long a client may take nothing of an answer until its connection is closed.",
+      description:
+        "How long a client may take nothing of an answer until its connection is closed. Longer for large answers: 2 KB/s " +
+        "will do.",
       unit: "s",
       reload: true,
     }),

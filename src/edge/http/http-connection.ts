@@ -18,6 +18,8 @@ export interface HttpConnectionInit {
 
 /** Requests that may wait for their answers on one connection. Pipelining is for few: each one costs memory. */
 const MAX_PIPELINED = 16;
+/** A write counts as taken when all of it is: a long one may take this much longer, and 2 KB/s are no standstill. */
+const MS_PER_BYTE = 0.5;
 
 /**
  * One socket that speaks HTTP: its deadlines. Janitor-driven; a request in progress has none but for its body, and for
@@ -94,7 +96,8 @@ export class HttpConnection implements Sweepable {
     const pending = this.socket.writableLength;
     if (pending === 0 || pending < this.#pending || this.#pending === 0) this.#takenAt = now;
     this.#pending = pending;
-    return pending > 0 && now - this.#takenAt >= this.#host.options().write_timeout * 1000;
+    const patience = this.#host.options().write_timeout * 1000 + pending * MS_PER_BYTE;
+    return pending > 0 && now - this.#takenAt >= patience;
   }
 
   #giveUp(what: "header" | "body" | "idle" | "write"): void {
