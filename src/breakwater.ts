@@ -94,7 +94,7 @@ class Edge implements Breakwater {
     this.#clock = clock;
     this.#janitor = new Janitor(clock);
     this.#cores = new Cores({ clock, janitor: this.#janitor, log });
-    this.#streamManagement = new StreamManagement(config.stream_management);
+    this.#streamManagement = new StreamManagement(config.stream_management, clock);
     this.#keepalive = new Keepalive(config.keepalive);
     this.#admission = new Admission(admissionLimits(config));
     this.#host = {

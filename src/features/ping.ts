@@ -26,7 +26,8 @@ class PingPart implements Part {
 
   fromCore(frame: Frame): Verdict {
     const session = this.#session;
-    if (session.phase !== "dormant" || frame.kind !== KIND.iq) return "pass";
+    // Of a portable session each stanza counts for core and client alike.
+    if (session.phase !== "dormant" || session.portable || frame.kind !== KIND.iq) return "pass";
     if (!peek.attrEquals(frame, "type", "get") || !peek.hasChild(frame, "ping", NS.ping)) return "pass";
     const from = peek.attr(frame, "from");
     if (from !== null && from !== session.jid.domain && from !== session.bareJid) return "pass";

@@ -47,8 +47,12 @@ type Step =
   | "verdict"
   /** The client's bind or resume request. */
   | "bind"
-  /** The core's answer to the bind request. */
-  | "bound";
+  /** The core's answer to the bind request, or to one of ours to resume a session of its own. */
+  | "bound"
+  | "resumed";
+
+/** The steps in which the core owes an answer. */
+const OWED_BY_CORE: ReadonlySet<Step> = new Set(["features", "verdict", "bound", "resumed"]);
 
 /**
  * A client from its first byte until it has bound, resumed or been refused (RFC 6120 §4.3). Gone after that.
@@ -97,6 +101,39 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     return (
       this.#authenticated && user !== null && domainKey(jid.domain) === this.#domain && isSameUser(user, jid.local)
     );
+  }
+
+  /** The core behind the provisional stream. */
+  get coreName(): string | null {
+    return this.#core?.coreName ?? null;
+  }
+
+  get coreFeatures(): CoreFeatures {
+    return this.#coreFeatures;
+  }
+
+  /** Asks the core to resume a session in place of a bind; what it says comes to the features (`coreBeforeBind`). */
+  resumeAtCore(request: Buffer): void {
+    this.#core!.write(request, 0, request.length);
+    this.#await("resumed");
+  }
+
+  /** The core would not: the client may bind. */
+  resumeRefused(): void {
+    this.#go("bind");
+  }
+
+  /** The core has bound this stream to `jid`, or resumed the session that is. The negotiation ends. */
+  becomeSession(jid: Jid): Session {
+    const link = this.#link;
+    const core = this.#core!;
+    this.#core = null;
+    this.#on("bound");
+    const session = new Session({ jid, link, core, coreFeatures: this.#coreFeatures, host: this.host });
+    link.owner = session;
+    core.owner = session;
+    link.resume();
+    return session;
   }
 
   /** The session that this client resumes takes over the link; the provisional core stream is closed unbound. */
@@ -192,6 +229,9 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     if (frame.kind === KIND.sasl && this.#step === "verdict") return this.#saslFromCore(core, frame);
     if (frame.kind === KIND.iq && this.#step === "bound" && peek.attr(frame, "id") === this.#bindId) {
       return this.#bindAnswer(core, frame);
+    }
+    if (this.#step === "resumed" && frame.kind === KIND.sm) {
+      for (const feature of this.host.features) if (feature.coreBeforeBind?.(frame, this) === "taken") return;
     }
     if (frame.kind === KIND.streamError) this.#coreSaidWhy = true;
     this.#link.write(frame.bytes, frame.start, frame.end);
@@ -296,21 +336,15 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     const jid = text ? parseJid(text) : null;
     this.#link.write(frame.bytes, frame.start, frame.end);
     if (jid === null) return this.#go("bind"); // an error, say <conflict/>: the client may try another resource
-    const link = this.#link;
-    this.#core = null;
-    this.#on("bound");
-    const session = new Session({ jid, link, core, coreFeatures: this.#coreFeatures, host: this.host });
-    link.owner = session;
-    core.owner = session;
+    const session = this.becomeSession(jid);
     this.host.log.info("session bound", {
       session: session.id,
       jid: text ?? "",
-      client: link.client.address,
-      transport: link.transport,
+      client: session.link?.client.address,
+      transport: session.link?.transport,
       core: core.coreName,
       mechanism: this.#sasl.mechanism,
     });
-    link.resume();
   }
 
   // ---- moving on
@@ -328,7 +362,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
   // One step at a time, and nobody is read who does not read.
   #readClient(): void {
     if (this.#phase === "closed") return;
-    const answerDue = this.#step === "features" || this.#step === "verdict" || this.#step === "bound";
+    const answerDue = OWED_BY_CORE.has(this.#step);
     const full = this.#link.pendingBytes > PAUSE_BYTES || (this.#core?.pendingBytes ?? 0) > PAUSE_BYTES;
     if (answerDue || full) this.#link.pause();
     else this.#link.resume();
@@ -391,6 +425,8 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     this.#core = null;
     if (core === null) return;
     core.owner = null;
-    core.end();
+    // It may have resumed a session already, which a polite end would end.
+    if (this.#step === "resumed") core.drop();
+    else core.end();
   }
 }

@@ -12,6 +12,8 @@ export interface Feature {
   offer?(offer: Offer): void;
   /** A frame of an authenticated client that has not bound: `<resume/>` comes here. "taken" ends its walk. */
   beforeBind?(frame: Frame, at: Negotiation): Verdict;
+  /** A frame of XEP-0198 from the core before bind: its answer to `Negotiation.resumeAtCore`. */
+  coreBeforeBind?(frame: Frame, at: Negotiation): Verdict;
   /** A client has bound: the part that goes with its session, null when there is nothing to do for it. */
   attach(session: Session): Part | null;
 }

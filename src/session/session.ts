@@ -57,6 +57,8 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
   resumable = false;
   /** Whether the core keeps its session when its TCP is dropped (XEP-0198 towards the core). */
   keptByCore = false;
+  /** Whether any edge can take it over from the core (XEP-0198 there): so the core counts what the client counts. */
+  portable = false;
   /** How long the session waits for its client in phase dormant. */
   holdSeconds: number;
   /** Stanzas that came from the core and that went to it, since bind. */

@@ -3,6 +3,7 @@ import type { Frame } from "../../xmpp/frame.ts";
 import { peek } from "../../xmpp/peek.ts";
 import type { QueueLimits } from "../../xmpp/unacked-queue.ts";
 import { asksToResume, namespaceOf, readMax, type SmNamespace, smAnswer, smRequest } from "./nonza.ts";
+import type { Takeable } from "./resume-token.ts";
 
 /**
  * What the queue towards the client may hold, so that the core never reaches its own limit. A core that merely forgets past
@@ -19,6 +20,14 @@ export function queueLimits(
   return { maxBytes: options.max_queue_bytes, maxStanzas: exceed ? most : Math.min(most, maxUnacked) };
 }
 
+interface CoreSideInit {
+  readonly xmlns: SmNamespace;
+  readonly id: string | null;
+  readonly maxSeconds: number | null;
+  readonly receivedBase: number;
+  readonly sentBase: number;
+}
+
 /**
  * XEP-0198 towards the core, where the edge is the client: counts what went to the core and what it has acknowledged,
  * and acknowledges what the real client has.
@@ -28,27 +37,52 @@ export function queueLimits(
  */
 export class CoreSide {
   readonly #session: Session;
-  readonly #xmlns: SmNamespace;
+  readonly xmlns: SmNamespace;
   /** The core's id for its session, null when it is not resumable there. */
   readonly id: string | null;
   readonly maxSeconds: number | null;
   // Counts of the session when the core's `<enabled/>` came, and when our `<enable/>` was written.
   readonly #receivedBase: number;
   readonly #sentBase: number;
-  #handled = 0;
+  #handled: number;
   #injectedHandled = 0;
-  #acknowledged = 0;
+  #acknowledged: number;
   #answerOwed = false;
   #requested = 0;
 
-  constructor(session: Session, enabled: Frame, sentBase: number) {
+  private constructor(session: Session, init: CoreSideInit) {
     this.#session = session;
-    this.#xmlns = namespaceOf(enabled);
-    this.id = asksToResume(enabled) ? peek.attr(enabled, "id") : null;
-    this.maxSeconds = readMax(enabled);
-    this.#receivedBase = session.stanzasFromCore;
-    this.#sentBase = sentBase;
+    this.xmlns = init.xmlns;
+    this.id = init.id;
+    this.maxSeconds = init.maxSeconds;
+    this.#receivedBase = init.receivedBase;
+    this.#sentBase = init.sentBase;
+    this.#handled = this.#acknowledged = 0;
+  }
+
+  /** The core's `<enabled/>` has come; `sentBase`: `session.stanzasToCore` when our `<enable/>` was written. */
+  static enabled(session: Session, enabled: Frame, sentBase: number): CoreSide {
     session.injectedToCore = session.injectedToCore?.filter((sequence) => sequence > sentBase) ?? null;
+    const id = asksToResume(enabled) ? peek.attr(enabled, "id") : null;
+    const receivedBase = session.stanzasFromCore;
+    return new CoreSide(session, {
+      xmlns: namespaceOf(enabled),
+      id,
+      maxSeconds: readMax(enabled),
+      receivedBase,
+      sentBase,
+    });
+  }
+
+  /** The core's `<resumed/>` has come on a stream that nothing was counted on: both counters go on where they were. */
+  static resumed(session: Session, of: Takeable, counts: { received: number; handled: number }): CoreSide {
+    const { xmlns, coreId: id, maxSeconds } = of;
+    const receivedBase = session.stanzasFromCore - counts.received;
+    const sentBase = session.stanzasToCore - counts.handled;
+    const side = new CoreSide(session, { xmlns, id, maxSeconds, receivedBase, sentBase });
+    side.#handled = counts.handled;
+    side.#acknowledged = counts.received;
+    return side;
   }
 
   /** Stanzas that came from the core, modulo 2^32. */
@@ -77,7 +111,7 @@ export class CoreSide {
 
   /** Asks the core to acknowledge; the answer comes through `acknowledge`. */
   request(): void {
-    const bytes = smRequest(this.#xmlns);
+    const bytes = smRequest(this.xmlns);
     this.#session.core.write(bytes, 0, bytes.length);
     this.#requested++;
   }
@@ -109,7 +143,7 @@ export class CoreSide {
     if (!this.#answerOwed && !(now && h !== this.#acknowledged)) return;
     this.#answerOwed = false;
     this.#acknowledged = h;
-    const bytes = smAnswer(this.#xmlns, h);
+    const bytes = smAnswer(this.xmlns, h);
     this.#session.core.write(bytes, 0, bytes.length);
   }
 }

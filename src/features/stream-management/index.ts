@@ -1,3 +1,4 @@
+import type { Clock } from "../../base/clock.ts";
 import { meter } from "../../base/meter.ts";
 import type { Negotiation } from "../../session/negotiation.ts";
 import type { Offer } from "../../session/offer.ts";
@@ -6,12 +7,16 @@ import { PHASES } from "../../session/phases.ts";
 import { Registry } from "../../session/registry.ts";
 import type { Session } from "../../session/session.ts";
 import type { Frame } from "../../xmpp/frame.ts";
+import { parseJid } from "../../xmpp/jid.ts";
 import { NS } from "../../xmpp/ns.ts";
 import { peek } from "../../xmpp/peek.ts";
 import type { QueueBudget } from "../../xmpp/unacked-queue.ts";
-import { namespaceOf, readH, type SmFailure, smFailed } from "./nonza.ts";
+import type { CoreSide } from "./core-side.ts";
+import { namespaceOf, readH, type SmFailure, type SmNamespace, smFailed } from "./nonza.ts";
 import type { StreamManagementOptions } from "./options.ts";
 import { StreamManagementPart } from "./part.ts";
+import { ResumeTokens } from "./resume-token.ts";
+import { Takeovers } from "./takeover.ts";
 
 const resumes = meter.counter("breakwater_sm_resumes_total", "Resume attempts, by result", ["result"]);
 const replayed = meter.counter("breakwater_sm_replayed_stanzas_total", "Stanzas that resumed clients had missed");
@@ -26,10 +31,17 @@ export class StreamManagement implements Feature {
   readonly name = "stream-management";
   readonly registry = new Registry<StreamManagementPart>();
   readonly budget: QueueBudget;
+  readonly #clock: Clock;
+  readonly #takeovers = new Takeovers();
   #options: StreamManagementOptions;
+  #tokens: ResumeTokens | null;
+  // The part of the session that is being attached, for `coreBeforeBind`.
+  #attached: StreamManagementPart | null = null;
 
-  constructor(options: StreamManagementOptions) {
+  constructor(options: StreamManagementOptions, clock: Clock) {
+    this.#clock = clock;
     this.#options = options;
+    this.#tokens = tokensOf(options, clock);
     this.budget = { used: 0, max: options.max_total_bytes };
     queuedBytes.collect = () => queuedBytes.set(this.budget.used);
     resumable.collect = () => resumable.set(this.registry.size);
@@ -41,7 +53,16 @@ export class StreamManagement implements Feature {
 
   set options(options: StreamManagementOptions) {
     this.#options = options;
+    this.#tokens = tokensOf(options, this.#clock);
     this.budget.max = options.max_total_bytes;
+  }
+
+  /** A resume id with which any edge can take the session over; null when only this process can resume it. */
+  token(session: Session, coreSide: CoreSide | null, maxSeconds: number): string | null {
+    if (this.#tokens === null || coreSide?.id == null) return null;
+    const { jid, bareJid, core } = session;
+    const { id: coreId, xmlns } = coreSide;
+    return this.#tokens.seal({ core: core.coreName, coreId, xmlns, jid: `${bareJid}/${jid.resource}`, maxSeconds });
   }
 
   offer(offer: Offer): void {
@@ -51,22 +72,24 @@ export class StreamManagement implements Feature {
   }
 
   attach(session: Session): Part | null {
-    return this.#options.enabled ? new StreamManagementPart(this, session, NS.sm) : null;
+    this.#attached = this.#options.enabled ? new StreamManagementPart(this, session, NS.sm) : null;
+    return this.#attached;
   }
 
   /** `<resume/>` (XEP-0198 §5); everything else of XEP-0198 comes too early here (§3) and may be mended (§6). */
   beforeBind(frame: Frame, at: Negotiation): Verdict {
     if (!this.#options.enabled) return "pass";
     if (!at.authenticated || peek.name(frame) !== "resume")
-      return this.#fail(frame, at, "unexpected-request", "unexpected");
+      return this.#fail(namespaceOf(frame), at, "unexpected-request", "unexpected");
     const id = peek.attr(frame, "previd");
     const h = readH(frame);
-    if (id === null || id === "" || h === null) return this.#fail(frame, at, "bad-request", "malformed");
+    if (id === null || id === "" || h === null) return this.#fail(namespaceOf(frame), at, "bad-request", "malformed");
     const part = this.registry.find(id);
-    if (part === null) return this.#tooLate(frame, at, id);
+    if (part === null) return this.#takeOver(frame, at, id, h);
     // Never a hint: for a stranger the session does not exist.
-    if (!at.isAccountOf(part.session.jid)) return this.#fail(frame, at, "item-not-found", "not-owner");
-    if (PHASES[part.session.phase].on.relinked === undefined) return this.#fail(frame, at, "item-not-found", "ending");
+    if (!at.isAccountOf(part.session.jid)) return this.#fail(namespaceOf(frame), at, "item-not-found", "not-owner");
+    if (PHASES[part.session.phase].on.relinked === undefined)
+      return this.#fail(namespaceOf(frame), at, "item-not-found", "ending");
     if (part.hadNewer(at.link)) {
       // A delayed attempt arrives after a newer one: the newest wins.
       resumes.inc("older-attempt");
@@ -74,7 +97,7 @@ export class StreamManagement implements Feature {
       return "taken";
     }
     // What the client has forgotten again cannot be sent again.
-    if (part.isBehind(h)) return this.#fail(frame, at, "item-not-found", "behind");
+    if (part.isBehind(h)) return this.#fail(namespaceOf(frame), at, "item-not-found", "behind");
     at.handOver();
     part.resume(at.link, namespaceOf(frame), h);
     return "taken";
@@ -99,16 +122,46 @@ export class StreamManagement implements Feature {
     this.registry.bury(id, { jid: session.jid, h, expiresAt: now + seconds * 1000 }, max);
   }
 
-  #tooLate(frame: Frame, at: Negotiation, id: string): Verdict {
-    const tombstone = this.registry.tombstone(id, at.host.clock.now());
-    const own = tombstone !== null && at.isAccountOf(tombstone.jid);
-    return this.#fail(frame, at, "item-not-found", own ? "expired" : "unknown", own ? tombstone.h : null);
+  // The session is not here: perhaps it is, or was, another's. Whose it is, its core knows best.
+  #takeOver(frame: Frame, at: Negotiation, token: string, h: number): Verdict {
+    const session = this.#tokens?.open(token) ?? null;
+    const xmlns = namespaceOf(frame);
+    if (session !== null && this.#takeovers.ask(at, { token, session, xmlns, h })) return "taken";
+    return this.#tooLate(xmlns, at, token);
   }
 
-  #fail(frame: Frame, at: Negotiation, condition: SmFailure, result: string, h: number | null = null): Verdict {
+  /** The core's answer to a takeover. */
+  coreBeforeBind(frame: Frame, at: Negotiation): Verdict {
+    const name = peek.name(frame);
+    const adoption = name === "resumed" || name === "failed" ? this.#takeovers.answered(at) : null;
+    if (adoption === null) return "pass";
+    const handled = readH(frame);
+    if (name === "failed" || handled === null) {
+      at.resumeRefused();
+      return this.#tooLate(adoption.xmlns, at, adoption.token, handled);
+    }
+    const session = at.becomeSession(parseJid(adoption.session.jid)!);
+    this.#attached!.adopt(adoption, handled);
+    resumes.inc("taken-over");
+    const { log, core, link } = session;
+    log.info("session taken over", { session: session.id, client: link?.client.address, core: core.coreName });
+    return "taken";
+  }
+
+  #tooLate(xmlns: SmNamespace, at: Negotiation, id: string, coreH: number | null = null): Verdict {
+    const tombstone = this.registry.tombstone(id, at.host.clock.now());
+    const own = tombstone !== null && at.isAccountOf(tombstone.jid);
+    return this.#fail(xmlns, at, "item-not-found", own ? "expired" : "unknown", own ? tombstone.h : coreH);
+  }
+
+  #fail(xmlns: SmNamespace, at: Negotiation, condition: SmFailure, result: string, h: number | null = null): Verdict {
     resumes.inc(result);
-    const bytes = smFailed(namespaceOf(frame), condition, h);
+    const bytes = smFailed(xmlns, condition, h);
     at.link.write(bytes, 0, bytes.length);
     return "taken";
   }
+}
+
+function tokensOf({ resume_secret: secret, resume_lifetime: lifetime }: StreamManagementOptions, clock: Clock) {
+  return secret === undefined ? null : new ResumeTokens(secret, lifetime, clock);
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { secret } from "../../base/option-types.ts";
 
 export const streamManagementOptions = z
   .strictObject({
@@ -8,6 +9,19 @@ export const streamManagementOptions = z
     }),
     hold_time: z.number().min(0).max(604_800).default(600).meta({
       description: "How long a session without a connection waits for its client. 0: not at all.",
+      unit: "s",
+      reload: true,
+    }),
+    resume_secret: secret({ min: 32 })
+      .optional()
+      .meta({
+        description:
+          "Edges with the same secret resume each other's sessions, and an edge its own after a restart or a crash, as " +
+          "long as the core has XEP-0198 and keeps them. Absent: a session can be resumed in its process only.",
+        reload: true,
+      }),
+    resume_lifetime: z.number().int().min(86_400).max(31_536_000).default(2_592_000).meta({
+      description: "For so long after its login a session can be taken over in this way.",
       unit: "s",
       reload: true,
     }),

@@ -27,7 +27,9 @@ import {
   smFailed,
   smResumed,
 } from "./nonza.ts";
+import { Questions } from "./questions.ts";
 import { type Promised, Resumption } from "./resumption.ts";
+import type { Adoption } from "./takeover.ts";
 
 const overflows = meter.counter("breakwater_sm_overflows_total", "Sessions that ended because their queue was full");
 const ackTooHigh = meter.counter(
@@ -39,8 +41,6 @@ const ackTooHigh = meter.counter(
 const SOCKET_BYTES = 64 * 1024;
 // An active client that lets so much of the queue fill is not reading: its link goes before the session must.
 const SLOW_SHARE = 0.75;
-// A client's `<r/>` waits for the core's own acknowledgement, but no longer: an answer must not be withheld (§4).
-const CORE_ANSWER_MS = 1000;
 
 /** What the client's `<enable/>` asked for, until the core has answered ours. */
 interface Enabling {
@@ -68,9 +68,7 @@ export class StreamManagementPart implements Part {
   /** The resume id, null when the session cannot be resumed. */
   #id: string | null = null;
   #resumption: Resumption | null = null;
-  // `<r/>` of the client that wait for the core's answer to ours, and since when the oldest does.
-  #clientRequests = 0;
-  #clientRequestedAt = 0;
+  readonly #questions: Questions;
   readonly #asking: Asking;
   // The newest link that this session had: an older one's attempt to resume comes too late.
   #newestLink: number;
@@ -80,6 +78,7 @@ export class StreamManagementPart implements Part {
     this.#session = session;
     this.#xmlns = xmlns;
     this.#newestLink = session.link?.id ?? 0;
+    this.#questions = new Questions(session);
     this.#asking = new Asking(session, () => this.#attend());
   }
 
@@ -129,17 +128,11 @@ export class StreamManagementPart implements Part {
   #enabled(coreSide: CoreSide | null): void {
     const { xmlns, resume, maxSeconds, sentBase } = this.#enabling!;
     this.#enabling = null;
-    this.#xmlns = xmlns;
-    this.#coreSide = coreSide;
     this.#sentBase = sentBase;
-    this.#queue = new UnackedQueue(this.#queueLimits(), this.#feature.budget);
-    this.#resumption = new Resumption(this.#session, this.#queue, this.#asking);
+    this.#begin(xmlns, coreSide, 0);
     if (resume) {
-      this.#id = secretId();
-      this.#feature.registry.add(this.#id, this);
-      this.#session.resumable = true;
-      this.#session.keptByCore = coreSide?.id != null;
-      this.#session.holdSeconds = maxSeconds;
+      const token = this.#feature.token(this.#session, coreSide, maxSeconds);
+      this.#becomeResumable(token ?? secretId(), maxSeconds, token !== null);
     }
     this.#toClient(smEnabled(xmlns, this.#id === null ? null : { id: this.#id, maxSeconds: Math.ceil(maxSeconds) }));
     // COMPAT: xmpp.js 0.14 begins to count some turns after it has read <enabled/>: what comes in the same read is missed,
@@ -148,26 +141,45 @@ export class StreamManagementPart implements Part {
     this.#asking.begin();
   }
 
+  /** The core has resumed its session on this stream for a client that returned here (index.ts, takeover.ts). */
+  adopt({ token, session, xmlns, h }: Adoption, handledOfClient: number): void {
+    this.#begin(xmlns, CoreSide.resumed(this.#session, session, { received: h, handled: handledOfClient }), h);
+    this.#becomeResumable(token, session.maxSeconds, true);
+    this.#toClient(smResumed(xmlns, token, handledOfClient));
+    this.#asking.begin();
+  }
+
+  #begin(xmlns: SmNamespace, coreSide: CoreSide | null, h: number): void {
+    this.#xmlns = xmlns;
+    this.#coreSide = coreSide;
+    this.#queue = new UnackedQueue(this.#queueLimits(), this.#feature.budget, h);
+    this.#resumption = new Resumption(this.#session, this.#queue, this.#asking);
+  }
+
+  #becomeResumable(id: string, holdSeconds: number, portable: boolean): void {
+    const session = this.#session;
+    this.#id = id;
+    this.#feature.registry.add(id, this);
+    session.resumable = true;
+    session.portable = portable;
+    session.keptByCore = this.#coreSide?.id != null;
+    session.holdSeconds = holdSeconds;
+  }
+
   #queueLimits(): QueueLimits {
     return queueLimits(this.#session, this.#feature.options, this.#coreSide);
   }
 
   #requestFromClient(frame: Frame): void {
     if (this.#enabling !== null) {
-      this.#clientRequests++; // answered after <enabled/>
+      this.#questions.keep(); // answered after <enabled/>
     } else if (this.#queue === null) {
       this.#fail(frame, "unexpected-request");
     } else if (this.#coreSide === null || this.#coreSide.settled) {
       this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
     } else {
-      this.#askCore(this.#coreSide);
+      this.#questions.askCore(this.#coreSide);
     }
-  }
-
-  // The core's own acknowledgement is the answer: ask for it behind the stanzas that it is about.
-  #askCore(coreSide: CoreSide): void {
-    if (this.#clientRequests++ === 0) this.#clientRequestedAt = this.#session.host.clock.now();
-    coreSide.request();
   }
 
   #answerFromClient(frame: Frame): void {
@@ -213,12 +225,10 @@ export class StreamManagementPart implements Part {
     if (this.#enabling === null) return;
     const name = peek.name(frame);
     if (name !== "enabled" && name !== "failed") return;
-    const requests = this.#clientRequests;
-    this.#enabled(name === "enabled" ? new CoreSide(this.#session, frame, this.#enabling.sentBase) : null);
-    this.#clientRequests = 0;
-    for (let i = 0; i < requests; i++) {
+    this.#enabled(name === "enabled" ? CoreSide.enabled(this.#session, frame, this.#enabling.sentBase) : null);
+    for (let i = this.#questions.takeAll(); i > 0; i--) {
       if (this.#coreSide === null) this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
-      else this.#askCore(this.#coreSide);
+      else this.#questions.askCore(this.#coreSide);
     }
   }
 
@@ -237,11 +247,7 @@ export class StreamManagementPart implements Part {
     }
     const promised = this.#resumption?.promised ?? null;
     if (promised !== null && coreSide.settled) this.#confirmResume(promised);
-    if (this.#clientRequests > 0 && this.#session.link !== null) {
-      this.#clientRequests--;
-      this.#clientRequestedAt = this.#session.host.clock.now();
-      this.#toClient(smAnswer(this.#xmlns, coreSide.handledOfClient));
-    }
+    if (this.#questions.answered()) this.#toClient(smAnswer(this.#xmlns, coreSide.handledOfClient));
   }
 
   #deliver(frame: Frame, queue: UnackedQueue): Verdict {
@@ -249,7 +255,8 @@ export class StreamManagementPart implements Part {
     const sequence = this.#coreSide?.received ?? 0;
     const nowSeconds = Math.floor(host.clock.wall() / 1000);
     const direct = link !== null && phase !== "resuming" && queue.unsent === 0 && link.pendingBytes < SOCKET_BYTES;
-    const replaying = phase === "resuming" && this.#resumption?.promised === null;
+    // The core knows one order only: a portable session keeps it.
+    const replaying = phase === "resuming" && this.#resumption?.promised === null && !this.#session.portable;
     if (replaying && link !== null && overtakesReplay(frame, queue, this.#session)) {
       if (!queue.insertSent(frame.bytes, frame.start, frame.end, sequence, nowSeconds)) return this.#overflow();
       this.#asking.sent(1);
@@ -313,14 +320,10 @@ export class StreamManagementPart implements Part {
     const { probe_after: after } = options;
     // A dead link of an idle client is found by a question too; the answer is watched like any other.
     if (after > 0 && !this.#asking.open && now - link.heardAt >= after * 1000) this.#asking.ask(now, this.#xmlns);
-    if (this.#clientRequests > 0 && now - this.#clientRequestedAt >= CORE_ANSWER_MS) this.#answerClient();
+    if (this.#questions.isOverdue(now)) {
+      for (let i = this.#questions.takeAll(); i > 0; i--) this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
+    }
     link.flush();
-  }
-
-  // The core takes its time: the client hears what is known so far, and that somebody is there.
-  #answerClient(): void {
-    for (; this.#clientRequests > 0; this.#clientRequests--)
-      this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
   }
 
   linkDrained(): void {
@@ -346,7 +349,7 @@ export class StreamManagementPart implements Part {
   resume(link: Link, xmlns: SmNamespace, h: number): void {
     const resumption = this.#resumption!;
     resumption.stop();
-    this.#clientRequests = 0;
+    this.#questions.takeAll();
     this.#newestLink = link.id;
     this.#session.relink(link);
     if (!this.#clientHandled(h)) return;
@@ -373,7 +376,7 @@ export class StreamManagementPart implements Part {
     if (to !== "dormant") return;
     this.#resumption?.stop();
     this.#asking.reset();
-    this.#clientRequests = 0;
+    this.#questions.takeAll();
     // While the core still listens: what the client sent last is to be confirmed, so that a later h is exact.
     if (this.#coreSide !== null && !this.#coreSide.settled) {
       this.#coreSide.request();

@@ -1,0 +1,47 @@
+import type { Session } from "../../session/session.ts";
+import type { CoreSide } from "./core-side.ts";
+
+// A client's `<r/>` waits for the core's own acknowledgement, but no longer: an answer must not be withheld (§4).
+const CORE_ANSWER_MS = 1000;
+
+/** `<r/>` of the client that wait for the core's answer to ours (XEP-0198 §4). */
+export class Questions {
+  readonly #session: Session;
+  #waiting = 0;
+  // Since when the oldest does.
+  #since = 0;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  /** Came before `<enabled/>` had left; `takeAll` later. */
+  keep(): void {
+    this.#waiting++;
+  }
+
+  takeAll(): number {
+    const waiting = this.#waiting;
+    this.#waiting = 0;
+    return waiting;
+  }
+
+  /** The core's own acknowledgement is the answer: asks for it behind the stanzas that it is about. */
+  askCore(coreSide: CoreSide): void {
+    if (this.#waiting++ === 0) this.#since = this.#session.host.clock.now();
+    coreSide.request();
+  }
+
+  /** The core has answered. True: one question of the client is answered by it. */
+  answered(): boolean {
+    if (this.#waiting === 0 || this.#session.link === null) return false;
+    this.#waiting--;
+    this.#since = this.#session.host.clock.now();
+    return true;
+  }
+
+  /** The core takes its time: the client has to hear what is known so far. */
+  isOverdue(now: number): boolean {
+    return this.#waiting > 0 && now - this.#since >= CORE_ANSWER_MS;
+  }
+}

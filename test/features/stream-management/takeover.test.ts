@@ -1,0 +1,127 @@
+// The session is another process's: this edge asks the core to resume it on the client's new stream.
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { Secret } from "../../../src/base/secret.ts";
+import { ResumeTokens, type Takeable } from "../../../src/features/stream-management/resume-token.ts";
+import { NS } from "../../../src/xmpp/ns.ts";
+import type { StreamManagement } from "../../support/clients/raw-client.ts";
+import { TurnedClock } from "../../support/clock.ts";
+import { until, Wire } from "../../support/wire.ts";
+
+const SECRET = "what all edges know and nobody else";
+const config = `stream_management: { resume_secret: "${SECRET}" }`;
+const SESSION: Takeable = {
+  core: "main",
+  coreId: "core's own",
+  xmlns: NS.sm,
+  jid: "alice@localhost/phone",
+  maxSeconds: 300,
+};
+
+/** What a client holds whose session was another edge's: `handled` by it, `acked` and `unacked` of its own. */
+function held(session: Partial<Takeable> = {}, handled = 7, acked = 3): StreamManagement {
+  const tokens = new ResumeTokens(new Secret(SECRET), 30 * 86_400, new TurnedClock());
+  return { ns: NS.sm, id: tokens.seal({ ...SESSION, ...session }), max: 300, handled, acked, unacked: [] };
+}
+
+async function scene(t: TestContext, more = "") {
+  return await Wire.start(t, { turned: true, config: more === "" ? config : more });
+}
+
+test("the core is asked with its own id and the client's h, and both counters go on where they were", async (t) => {
+  const wire = await scene(t);
+  const sm = held();
+  sm.unacked = ["fourth", "fifth", "sixth"].map((id) => `<message to='bob@localhost' id='${id}'/>`);
+  const { client, core } = await wire.authenticated();
+  const resumed = client.resume(sm);
+  const asked = await core.expect(/^<resume[ >]/);
+  assert.deepEqual({ ...asked.attrs }, { xmlns: NS.sm, previd: "core's own", h: "7" });
+  core.write(`<resumed xmlns='${NS.sm}' previd='core&apos;s own' h='5'/>`);
+  core.write("<message from='bob@localhost'><body>eighth</body></message>");
+  const answer = await resumed;
+  assert.deepEqual([answer.name, answer.attrs["previd"], answer.attrs["h"]], ["resumed", sm.id, "5"]);
+  await client.expect(/eighth/);
+  client.ack();
+  assert.match((await core.expect(/^<message[ >]/)).xml, /sixth/, "what the core has not had comes again");
+  core.write(`<r xmlns='${NS.sm}'/>`);
+  assert.equal((await core.expect(/^<a[ >]/)).attrs["h"], "8");
+  client.write(`<r xmlns='${NS.sm}'/>`);
+  await core.expect(/^<r[ >]/);
+  core.write(`<a xmlns='${NS.sm}' h='6'/>`);
+  await client.allAcked();
+  assert.equal(await wire.edge.metric("breakwater_sm_resumes_total", { result: "taken-over" }), 1);
+});
+
+test("a core that has no such session says so to the client, with the count it knows, and bind works next", async (t) => {
+  for (const [h, shown] of [
+    ["", undefined],
+    [" h='4'", "4"],
+  ] as const) {
+    const wire = await scene(t);
+    const { client, core } = await wire.authenticated();
+    const answer = client.resume(held());
+    await core.expect(/^<resume[ >]/);
+    core.write(`<failed xmlns='${NS.sm}'${h}><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>`);
+    const failed = await answer;
+    assert.deepEqual([failed.name, failed.attrs["h"]], ["failed", shown]);
+    assert.ok(failed.child("item-not-found"));
+    await client.bind("phone");
+  }
+});
+
+test("without the secret, for another core or with a token that names nobody the core is not even asked", async (t) => {
+  for (const [options, session] of [
+    ["ops: { listen: '127.0.0.1:0' }", {}],
+    [config, { core: "another" }],
+    [config, { jid: "@" }],
+  ] as const) {
+    const more = options === config ? config : "session: {}";
+    const wire = await scene(t, more);
+    const { client, core } = await wire.authenticated();
+    const answer = await client.resume(held(session));
+    assert.equal(answer.name, "failed");
+    await client.bind("phone");
+    assert.deepEqual(
+      core.elements.filter(({ name }) => name === "resume"),
+      [],
+    );
+  }
+});
+
+test("a client that goes while the core is asked, and an edge that stops then, leave the core its session", async (t) => {
+  for (const end of ["client", "edge", "deadline"] as const) {
+    const wire = await scene(t);
+    const { client, core } = await wire.authenticated();
+    const answer = client.resume(held()).catch(() => null);
+    await core.expect(/^<resume[ >]/);
+    if (end === "client") client.drop();
+    else if (end === "edge") void wire.edge.breakwater.stop();
+    else wire.clock.advance({ seconds: 120 });
+    // Without </stream:stream>, which would end the session that the core may have resumed on it by now.
+    assert.notEqual(await core.ended, "stream-end", end);
+    await answer;
+  }
+});
+
+test("the core that gave the session to another edge ends the stream here: the client hears conflict", async (t) => {
+  const wire = await scene(t);
+  const { client, core } = await wire.managed();
+  core.write(
+    "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/><text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>Replaced</text></stream:error></stream:stream>",
+  );
+  assert.match((await client.expect(/stream:error/)).xml, /<conflict/);
+  assert.equal(await client.closed, "stream-end");
+  await until(async () => (await wire.edge.metric("breakwater_sessions")) === 0, "the session is gone");
+});
+
+test("nothing is answered or put first by the edge in a session that others may take over", async (t) => {
+  const wire = await scene(t);
+  const { client, core, sm } = await wire.managed();
+  assert.ok(sm.id!.length > 60, "the id carries the session");
+  client.drop();
+  await until(async () => (await wire.edge.metric("breakwater_sessions", { phase: "dormant" })) === 1, "dormant");
+  core.write("<iq type='get' id='p1' from='localhost'><ping xmlns='urn:xmpp:ping'/></iq>");
+  const { client: again } = await wire.resume(sm);
+  assert.match((await again.expect(/urn:xmpp:ping/)).xml, /p1/);
+  assert.deepEqual(core.elements.filter(({ name }) => name === "iq").length, 1, "the bind request alone");
+});
