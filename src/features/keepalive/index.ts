@@ -38,7 +38,8 @@ class KeepalivePart implements Part {
   tick(now: number): void {
     const { link, phase } = this.#session;
     if (link === null || phase === "draining") return;
-    if (this.#takesNothing(now, link.pendingBytes)) {
+    // Who has announced to be away (XEP-0124 §10) takes nothing, and is heard in the future.
+    if (this.#takesNothing(now, link.heardAt > now ? 0 : link.pendingBytes)) {
       return this.#session.on(this.#session.resumable ? "lost" : "gone", "slow-client");
     }
     const { whitespace_interval: interval } = this.#feature.options;
