@@ -1,5 +1,4 @@
 import { createServer, type Server, type Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
 import { BreakwaterError } from "../base/errors.ts";
 import { meter } from "../base/meter.ts";
 import type { Address } from "../base/option-types.ts";
@@ -7,12 +6,13 @@ import type { Endpoint, Link, LinkOwner } from "../session/ports.ts";
 import type { FramerLimits } from "../xmpp/framer.ts";
 import type { Admission } from "./admission.ts";
 import type { ForwardedBy } from "./http/forwarded.ts";
+import type { HttpConnectionInit } from "./http/http-connection.ts";
 import type { HttpPort } from "./http/http-port.ts";
 import { nextLinkId } from "./links.ts";
 import type { ListenerOptions } from "./options.ts";
 import { ProxyHeaderReader } from "./proxy-protocol.ts";
 import { type LinkHost, type LinkInit, TcpLink } from "./tcp-link.ts";
-import { openDoor } from "./tls-door.ts";
+import { type DoorGuests, openDoor } from "./tls-door.ts";
 import { TrustedNetworks } from "./trusted-networks.ts";
 
 const accepted = meter.counter("breakwater_connections_total", "Connections accepted, by kind of listener", ["kind"]);
@@ -39,6 +39,12 @@ export interface ListenerHost extends LinkHost {
   welcome(link: Link): LinkOwner;
 }
 
+// Handlers are shared by all connections; a socket knows where it came in, and who it is once it was let in.
+const LISTENER = Symbol("listener");
+const VISIT = Symbol("visit");
+type Visit = HttpConnectionInit;
+type VisitorSocket = Socket & { [LISTENER]?: Listener; [VISIT]?: Visit };
+
 /** One port that clients connect to. */
 export class Listener {
   readonly #options: ListenerOptions;
@@ -47,6 +53,10 @@ export class Listener {
   readonly #trusted: TrustedNetworks | null;
   readonly #forwarded: ForwardedBy | null;
   readonly #sockets = new Set<Socket>();
+  readonly #guests: DoorGuests<Visit> = {
+    xmpp: (socket, { client, server }) => this.#welcome(socket, "plaintext", client, server),
+    http: (socket, visit) => this.#host.http.take(socket, visit),
+  };
 
   constructor(options: ListenerOptions, host: ListenerHost) {
     this.#options = options;
@@ -84,12 +94,20 @@ export class Listener {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  #accept(socket: Socket): void {
+  /** For the handler below. */
+  gone(socket: VisitorSocket): void {
+    this.#sockets.delete(socket);
+    const visit = socket[VISIT];
+    if (visit !== undefined) this.#host.admission.leave(addressOf(visit));
+  }
+
+  #accept(socket: VisitorSocket): void {
     accepted.inc(this.#options.kind);
     const { remoteAddress, remotePort, localAddress, localPort } = socket;
     if (remoteAddress === undefined) return void socket.destroy(); // gone before we looked
     this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
+    socket[LISTENER] = this;
+    socket.on("close", onClose);
     const client = { address: plain(remoteAddress), port: remotePort ?? 0 };
     const server = { address: plain(localAddress ?? "::"), port: localPort ?? 0 };
     if (this.#trusted === null) return this.#admit(socket, client, server);
@@ -139,35 +157,33 @@ export class Listener {
     socket.destroy();
   }
 
-  #admit(socket: Socket, client: Endpoint, server: Endpoint): void {
-    const { admission, keepaliveSeconds } = this.#host;
-    // A connection of a balancer carries many clients: HttpPort knows whose, and asks again for those that stay.
-    const address = this.#forwarded === null ? client.address : null;
-    if (!admission.admit(address)) return void socket.destroy();
+  #admit(socket: VisitorSocket, client: Endpoint, server: Endpoint): void {
+    const { admission, http, keepaliveSeconds } = this.#host;
+    const visit = { client, server, secure: true, forwarded: this.#forwarded };
+    if (!admission.admit(addressOf(visit))) return void socket.destroy();
+    socket[VISIT] = visit;
     const keepalive = keepaliveSeconds();
     if (keepalive > 0) socket.setKeepAlive(true, keepalive * 1000);
-    const leave = (): void => admission.leave(address);
     const { kind } = this.#options;
-    if (kind === "starttls" || kind === "tls" || kind === "plaintext") {
-      return this.#welcome(socket, kind, client, server, leave);
-    }
-    socket.once("close", leave);
-    if (kind === "http") return this.#browse(socket, client, server);
-    openDoor(socket, kind, this.#host, this.#host.openTimeoutMs(), {
-      xmpp: (encrypted) => this.#welcome(encrypted, "plaintext", client, server, ignore),
-      http: (encrypted) => this.#browse(encrypted, client, server),
-    });
+    if (kind === "starttls" || kind === "tls" || kind === "plaintext") this.#welcome(socket, kind, client, server);
+    else if (kind === "http") http.take(socket, visit);
+    else openDoor(socket, kind, this.#host, this.#host.openTimeoutMs(), this.#guests, visit);
   }
 
-  #welcome(socket: Socket | TLSSocket, kind: LinkInit["kind"], client: Endpoint, server: Endpoint, left: () => void) {
+  #welcome(socket: Socket, kind: LinkInit["kind"], client: Endpoint, server: Endpoint): void {
     const init = { id: nextLinkId(), kind, client, server, limits: this.#host.limits() };
-    const link = new TcpLink(socket, init, this.#host, left);
+    const link = new TcpLink(socket, init, this.#host);
     link.owner = this.#host.welcome(link);
   }
+}
 
-  #browse(socket: Socket, client: Endpoint, server: Endpoint): void {
-    this.#host.http.take(socket, { client, server, secure: true, forwarded: this.#forwarded });
-  }
+// A connection of a balancer carries many clients: HttpPort knows whose, and asks again for those that stay.
+function addressOf({ client, forwarded }: Visit): string | null {
+  return forwarded === null ? client.address : null;
+}
+
+function onClose(this: VisitorSocket): void {
+  this[LISTENER]!.gone(this);
 }
 
 function ignore(): void {}

@@ -64,10 +64,9 @@ export class TcpLink implements Link, Sweepable {
   #pumping = false;
   #endedAt = 0;
   #closed = false;
-  #onClosed: (() => void) | null;
 
-  /** `onClosed` runs once, when the socket is gone. A `plaintext` socket may be one that has shaken hands already. */
-  constructor(socket: Socket, init: LinkInit, host: LinkHost, onClosed: () => void) {
+  /** A `plaintext` socket may be one that has shaken hands already. */
+  constructor(socket: Socket, init: LinkInit, host: LinkHost) {
     this.id = init.id;
     this.client = init.client;
     this.server = init.server;
@@ -76,7 +75,6 @@ export class TcpLink implements Link, Sweepable {
     this.#host = host;
     this.#framer = new StanzaFramer(init.limits);
     this.heardAt = this.wroteAt = host.clock.now();
-    this.#onClosed = onClosed;
     openTcp.value++;
     this.#socket = socket;
     if (init.kind === "tls") this.#wrap("tls");
@@ -255,8 +253,6 @@ export class TcpLink implements Link, Sweepable {
     openTcp.value--;
     this.#outbox.clear();
     this.#host.janitor.remove(this);
-    this.#onClosed?.();
-    this.#onClosed = null;
     const owner = this.owner;
     this.owner = null;
     const reason: CloseReason = this.#tls && !this.#shaken ? "tls-failed" : "link-lost";

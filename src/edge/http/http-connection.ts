@@ -29,6 +29,7 @@ export class HttpConnection implements Sweepable {
   readonly socket: Socket;
   readonly init: HttpConnectionInit;
   readonly #host: HttpHost;
+  readonly #all: Set<HttpConnection>;
   #deadlineAt: number;
   #timeout: "header" | "body" | "idle" = "header";
   #requests = 0;
@@ -38,13 +39,15 @@ export class HttpConnection implements Sweepable {
   #pending = 0;
   #takenAt = 0;
 
-  constructor(socket: Socket, init: HttpConnectionInit, host: HttpHost) {
+  /** Is one of `all` until it is released. */
+  constructor(socket: Socket, init: HttpConnectionInit, host: HttpHost, all: Set<HttpConnection>) {
     this.socket = socket;
     this.init = init;
     this.#host = host;
+    this.#all = all;
     this.#deadlineAt = host.clock.now() + host.options().header_timeout * 1000;
     host.janitor.add(this);
-    socket.once("close", () => host.janitor.remove(this));
+    all.add(this);
   }
 
   /** No request is being answered. */
@@ -81,9 +84,10 @@ export class HttpConnection implements Sweepable {
     });
   }
 
-  /** The socket is no longer HTTP's. */
+  /** The socket is gone, or no longer HTTP's. */
   release(): void {
     this.#host.janitor.remove(this);
+    this.#all.delete(this);
   }
 
   sweep(now: number): void {

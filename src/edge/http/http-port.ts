@@ -24,8 +24,9 @@ export interface HttpHost {
   options(): HttpOptions;
 }
 
+// The handler is shared by all connections; the socket knows its own, as long as it is HTTP's.
 const CONNECTION = Symbol("connection");
-type HttpSocket = Socket & { [CONNECTION]?: HttpConnection };
+type HttpSocket = Socket & { [CONNECTION]?: HttpConnection | undefined };
 
 /** What browsers find: some routes behind the limits of HTTP. Gets its sockets from the listeners. */
 export class HttpPort {
@@ -63,11 +64,10 @@ export class HttpPort {
   }
 
   /** A connection that speaks HTTP, encrypted or not. Its socket may hold bytes that were read and put back. */
-  take(socket: Socket, init: HttpConnectionInit): void {
-    const connection = new HttpConnection(socket, init, this.#host);
-    (socket as HttpSocket)[CONNECTION] = connection;
-    this.#connections.add(connection);
-    socket.once("close", () => this.#connections.delete(connection));
+  take(socket: HttpSocket, init: HttpConnectionInit): void {
+    const connection = new HttpConnection(socket, init, this.#host, this.#connections);
+    socket[CONNECTION] = connection;
+    socket.on("close", onClose);
     this.#server.emit("connection", socket);
     socket.resume();
   }
@@ -119,11 +119,11 @@ export class HttpPort {
     );
   }
 
-  #leave(request: IncomingMessage, socket: Socket, head: Buffer): void {
+  #leave(request: IncomingMessage, socket: HttpSocket, head: Buffer): void {
     const connection = connectionOf(request);
     if (connection === null || this.#stopping) return void socket.destroy();
     connection.release();
-    this.#connections.delete(connection);
+    socket[CONNECTION] = undefined;
     const client = clientOf(request, connection);
     if (connection.init.forwarded !== null) {
       const { admission } = this.#host;
@@ -142,6 +142,10 @@ export class HttpPort {
     const status = tooLarge ? "431 Request Header Fields Too Large" : "400 Bad Request";
     socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy());
   }
+}
+
+function onClose(this: HttpSocket): void {
+  this[CONNECTION]?.release();
 }
 
 interface Refusal {
