@@ -20,6 +20,8 @@ import { measureLoopLag } from "./ops/loop-lag.ts";
 import { Metrics } from "./ops/metrics.ts";
 import type { Host } from "./session/host.ts";
 import { Negotiation } from "./session/negotiation.ts";
+import { openStore } from "./store/open.ts";
+import type { Store } from "./store/store.ts";
 import { closeTls, setUpTls, type TlsSetup } from "./tls/setup.ts";
 import { Cores } from "./upstream/cores.ts";
 import { domainKey } from "./xmpp/jid.ts";
@@ -82,6 +84,7 @@ class Edge implements Breakwater {
   readonly #host: Host;
   #config: Config;
   #tls: TlsSetup | null = null;
+  #store: Store | null = null;
   #listeners: Listener[] = [];
   #addresses: Address[] = [];
   #ops: OpsServer | null = null;
@@ -152,7 +155,10 @@ class Edge implements Breakwater {
   async start(): Promise<void> {
     const config = this.#config;
     this.#tls = setUpTls(config.tls, config.domains, { clock: this.#clock, log: this.#log }, null);
+    const store = openStore(config.store, { clock: this.#clock, log: this.#log });
+    this.#store = store;
     await this.#cores.use(corePlan(config));
+    this.#health.register("store", () => store.readiness());
     this.#health.register("cores", () => this.#cores.readiness());
     this.#health.register("accepting", () => (this.#stopping ? "the edge is stopping" : true));
     this.#stopLag = measureLoopLag();
@@ -203,6 +209,7 @@ class Edge implements Breakwater {
     await this.#goodbye();
     for (const listener of this.#listeners) listener.dropAll();
     this.#cores.stop();
+    this.#store?.close();
     if (this.#tls !== null) closeTls(this.#tls, null);
     this.#stopLag?.();
     await this.#ops?.close();

@@ -12,9 +12,10 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   features: ["base", "xmpp", "session"],
   edge: ["base", "xmpp", "session", "tls"],
   upstream: ["base", "xmpp", "session", "tls"],
+  store: ["base"],
   ops: ["base", "session"],
   config: ["base", "options.ts"],
-  "breakwater.ts": ["base", "xmpp", "session", "features", "edge", "tls", "upstream", "ops", "config"],
+  "breakwater.ts": ["base", "xmpp", "session", "features", "edge", "tls", "upstream", "store", "ops", "config"],
   cli: ["base", "breakwater.ts", "config", "ops", "xmpp"],
   "main.ts": ["cli"],
 };
@@ -28,6 +29,7 @@ const LIBRARY_ROOM: Record<string, string> = {
   pino: "base",
   yaml: "config",
   ws: "edge",
+  ioredis: "store",
 };
 
 const root = resolve(import.meta.dirname, "../src");

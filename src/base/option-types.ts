@@ -53,6 +53,20 @@ export function listenAddress() {
     .meta({ expected });
 }
 
+/** `host:port` or `[v6]:port` of a server that we connect to. */
+export function serverAddress() {
+  const expected = '"host:port" or "[IPv6 address]:port"';
+  return z
+    .string()
+    .transform((text, context): Address => {
+      const address = splitAddress(text);
+      if (address && address.port > 0) return address;
+      context.addIssue({ code: "custom", message: `expected ${expected}` });
+      return z.NEVER;
+    })
+    .meta({ expected });
+}
+
 /** `tcp://host:port`, `tls://host:port` or `unix:/path`. */
 export function coreAddress() {
   const expected = '"tcp://host:port", "tls://host:port" or "unix:/path"';

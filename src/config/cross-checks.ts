@@ -11,6 +11,7 @@ export interface Draft {
   readonly cores?: readonly Partial<Sections["cores"][number]>[] | undefined;
   readonly limits?: Partial<Sections["limits"]> | undefined;
   readonly stream_management?: Partial<Sections["stream_management"]> | undefined;
+  readonly store?: Partial<Sections["store"]> | undefined;
   readonly ops?: Partial<Sections["ops"]> | undefined;
 }
 
@@ -28,6 +29,7 @@ export function crossCheck(draft: Draft, tell: Tell): void {
       tell(["cores", i, "tls"], `has no use: \`connect\` says ${connect.transport}, not tls://`);
   }
   boundsFit(draft, tell);
+  if (draft.store) storeFits(draft.store, tell);
 }
 
 function noneTwice(
@@ -119,4 +121,32 @@ function boundsFit({ limits = {}, stream_management: sm = {} }: Draft, tell: Tel
     tell(["limits", "before_login", "max_bytes"], `may not exceed limits.after_login.max_bytes (${after})`);
   const [each, all] = [sm.max_queue_bytes ?? 0, sm.max_total_bytes ?? Infinity];
   if (each > all) tell(["stream_management", "max_queue_bytes"], `may not exceed max_total_bytes (${all})`);
+}
+
+function storeFits(store: Partial<Sections["store"]>, tell: Tell): void {
+  const { key_rotation, key_retention } = store;
+  const redis: Partial<Sections["store"]["redis"]> = store.redis ?? {};
+  const { mode, nodes, master_name, db, username, password, sentinel_username, sentinel_password } = redis;
+  const wrong = (key: string, message: string) => tell(["store", "redis", ...key.split(".")], message);
+  if (mode === "single" && nodes && nodes.length > 1)
+    wrong("nodes", "has several, as for `mode: sentinel` or `mode: cluster`; a single Redis is one");
+  if (mode === "sentinel" && !master_name) wrong("mode", "needs `master_name`: how the Sentinels call the master");
+  if (mode === "cluster" && db) wrong("db", `a Redis Cluster has only 0, not ${db}`);
+  if (mode && mode !== "sentinel") {
+    const stray = { master_name, sentinel_username, sentinel_password };
+    for (const [key, value] of Object.entries(stray))
+      if (value !== undefined) wrong(key, `has no use: the mode is ${mode}, not sentinel`);
+  }
+  if (username !== undefined && !password) wrong("username", "needs `password` beside it");
+  if (sentinel_username !== undefined && !sentinel_password)
+    wrong("sentinel_username", "needs `sentinel_password` beside it");
+  const tls: Partial<Sections["store"]["redis"]["tls"]> = redis.tls ?? {};
+  const { enabled, certificate, key, ca, servername } = tls;
+  if (enabled === false) {
+    for (const [name, value] of Object.entries({ ca, servername, certificate, key }))
+      if (value !== undefined) wrong(`tls.${name}`, "has no use: `enabled` beside it is false");
+  } else if ((certificate === undefined) !== (key === undefined))
+    wrong(certificate ? "tls.certificate" : "tls.key", `needs \`${certificate ? "key" : "certificate"}\` beside it`);
+  if (key_rotation && key_retention && key_rotation > key_retention)
+    tell(["store", "key_rotation"], `may not exceed key_retention (${key_retention})`);
 }

@@ -5,6 +5,7 @@ import { keepaliveOptions } from "../features/keepalive/options.ts";
 import { streamManagementOptions } from "../features/stream-management/options.ts";
 import { opsOptions } from "../ops/options.ts";
 import { sessionOptions } from "../session/options.ts";
+import { storeOptions } from "../store/options.ts";
 import { tlsOptions } from "../tls/options.ts";
 import { coresOptions } from "../upstream/options.ts";
 import { domainsOptions } from "./domains.ts";
@@ -20,6 +21,7 @@ export const SECTIONS = {
   stream_management: streamManagementOptions,
   keepalive: keepaliveOptions,
   http: httpOptions,
+  store: storeOptions,
   ops: opsOptions,
   log: logOptions,
 } as const;

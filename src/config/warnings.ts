@@ -27,6 +27,15 @@ export function findWarnings(config: Config, source: ConfigSource, tell: Tell): 
   }
   if (!isLoopback(config.ops.listen.host))
     tell(["ops", "listen"], "metrics are served beyond this machine, without a login");
+  const { driver, redis } = config.store;
+  if (driver === "redis" && !redis.tls.enabled) {
+    for (const [i, { host }] of redis.nodes.entries())
+      if (isPublic(host))
+        tell(
+          ["store", "redis", "nodes", i],
+          "sessions travel unencrypted to a public address; use tls, or a private network",
+        );
+  }
   filesOf(config, source, (path, file) => {
     try {
       accessSync(file, constants.R_OK);
@@ -47,6 +56,9 @@ function filesOf(config: Config, source: ConfigSource, see: (path: OptionPath, f
     }
   }
   for (const [i, { tls }] of config.cores.entries()) if (tls?.ca) see(["cores", i, "tls", "ca"], tls.ca);
+  const { ca, certificate, key } = config.store.redis.tls;
+  for (const [name, file] of Object.entries({ ca, certificate, key }))
+    if (file !== undefined) see(["store", "redis", "tls", name], file);
 }
 
 function isLoopback(host: string): boolean {

@@ -1,0 +1,121 @@
+import type { Secret } from "../base/secret.ts";
+
+/**
+ * What edges share of a session, so that another one can take it over. Sessions are named by their resume id, and the
+ * store is touched when a session changes hands or state, never per stanza.
+ *
+ * Fencing: each claim gets an epoch higher than all before it. Whoever holds the highest epoch owns the session; what
+ * an earlier owner still writes is answered `fenced` and changes nothing. An owner that is fenced lets go of its core
+ * stream without closing it.
+ *
+ * Nothing here throws or waits for long: a store that cannot answer in time answers `unavailable`. Such a change may
+ * have happened or not, and every change may be repeated: a second time alters nothing (a claim gets a new epoch).
+ */
+export interface Store {
+  /** Makes `owner` the one that may change the session. `record` is how it stood before, null for an unknown one. */
+  claim(id: string, owner: string, ttlSeconds: number): Promise<Claim | Unavailable>;
+  /**
+   * Writes the whole state and lets it live for another `ttlSeconds`: the refresh, too. Heals a store that has forgotten
+   * the session, as after a restart without a disk.
+   */
+  save(id: string, epoch: number, state: SessionState, ttlSeconds: number): Promise<"saved" | Fenced | Unavailable>;
+  /** Forgets the session and its stanzas, unless it has a newer owner. */
+  release(id: string, epoch: number): Promise<"released" | Fenced | Unavailable>;
+  /** Looks without claiming. */
+  read(id: string): Promise<SessionRecord | null | Unavailable>;
+
+  /**
+   * Keeps stanzas for a client that is away. They have the numbers `firstSequence`, `firstSequence` + 1 and so on, without
+   * gaps from one call to the next; a number that is stored already is not stored again. All of them or none.
+   * Only after `stored` may the core be told that they are safe.
+   */
+  append(
+    id: string,
+    epoch: number,
+    firstSequence: number,
+    stanzas: readonly Buffer[],
+    ttlSeconds: number,
+  ): Promise<"stored" | Fenced | "full" | Lost | Unavailable>;
+  /** The stanzas from `fromSequence` on, in order, up to `maxBytes` but at least one if there is one. */
+  load(
+    id: string,
+    epoch: number,
+    fromSequence: number,
+    maxBytes: number,
+  ): Promise<Loaded | Fenced | Lost | Unavailable>;
+  /** Forgets the stanzas up to `throughSequence`: the client has them. */
+  trim(id: string, epoch: number, throughSequence: number): Promise<"trimmed" | Fenced | Lost | Unavailable>;
+
+  /**
+   * The keys that seal resume ids, newest first and at least one. Whoever comes first makes one, or the next when the
+   * newest is as old as `key_rotation`; those past `key_retention` are gone. Ask at start, about once an hour, and when
+   * a resume id names a key that is not known here.
+   */
+  keys(): Promise<readonly SharedKey[] | Unavailable>;
+  /** Makes a new key at once, as after a leak: it is the first of `keys()` everywhere. The old ones still open. */
+  rotate(): Promise<readonly SharedKey[] | Unavailable>;
+
+  /** For /readyz: true, or what is wrong and what to do. Becomes true again by itself. */
+  readiness(): true | string;
+  close(): void;
+}
+
+/** Somebody else has claimed the session since. */
+export type Fenced = "fenced";
+/** The store cannot be asked, or did not answer in time. */
+export type Unavailable = "unavailable";
+/**
+ * The store has forgotten the session or some of its stanzas (it expired, or Redis has lost data): what was stored is not
+ * whole any more. `save` begins anew.
+ */
+export type Lost = "lost";
+
+/** How far the two counts of a session lie apart, mod 2^32 (XEP-0198 §4). */
+export interface Offsets {
+  /** Stanzas of the core that the edge took for itself. */
+  readonly fromCore: number;
+  /** Stanzas that the edge added for the core. */
+  readonly toCore: number;
+}
+
+/** What an owner writes. */
+export interface SessionState {
+  /** The name of the edge that holds the session. */
+  readonly owner: string;
+  /** The name of the core in the configuration. */
+  readonly core: string;
+  readonly offsets: Offsets;
+}
+
+export interface SessionRecord {
+  readonly epoch: number;
+  readonly owner: string;
+  /** Null until its owner has saved once. */
+  readonly core: string | null;
+  readonly offsets: Offsets;
+  /** The stanzas that wait in the store: from `first` up to and without `next`. Null when there never were any. */
+  readonly stanzas: { readonly first: number; readonly next: number } | null;
+  /** Milliseconds since 1970, by this machine's clock. */
+  readonly expiresAt: number;
+}
+
+export interface Claim {
+  readonly epoch: number;
+  readonly record: SessionRecord | null;
+}
+
+export interface Loaded {
+  /** The number of the first stanza here. */
+  readonly first: number;
+  readonly stanzas: readonly Buffer[];
+  /** Whether there are more behind these. */
+  readonly more: boolean;
+}
+
+/** 32 random bytes that all edges know. */
+export interface SharedKey {
+  /** In base64. Whoever has it can make resume ids. */
+  readonly secret: Secret;
+  /** Microseconds since 1970 by the store's clock: no two keys have the same, so it serves as the key's name. */
+  readonly createdAt: number;
+}

@@ -1,0 +1,238 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { inspect } from "node:util";
+import { systemClock } from "../../src/base/clock.ts";
+import { MemoryStore } from "../../src/store/memory-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import { TurnedClock } from "../support/clock.ts";
+import { type RedisServer, startRedis } from "../support/redis.ts";
+import { granted, openReady, optionsWith, redisOptionsOf, STATE, stanza, stanzas } from "./support.ts";
+
+const LIMITS = { max_session_stanzas: 1000, max_session_bytes: 20_000, key_rotation: 1, key_retention: 2.5 };
+
+interface Place {
+  readonly store: Store;
+  /** Milliseconds since 1970 of the clock that `expiresAt` is read by. */
+  readonly wall: () => number;
+  readonly pass: (ms: number) => Promise<void>;
+}
+
+type Use = (promise: string, run: (place: Place) => Promise<void>) => void;
+
+const inMemory: Use = (promise, run) => {
+  test(`memory: ${promise}`, async (t) => {
+    const clock = new TurnedClock();
+    const store = new MemoryStore(optionsWith({ store: LIMITS }), { clock });
+    t.after(() => store.close());
+    await run({ store, wall: () => clock.wall(), pass: async (ms) => clock.advance({ ms }) });
+  });
+};
+
+let server: Promise<RedisServer> | undefined;
+after(async () => (await server)?.stop());
+
+const inRedis: Use = (promise, run) => {
+  test(`redis: ${promise}`, async (t) => {
+    server ??= startRedis();
+    const options = redisOptionsOf(await server, { key_prefix: `${t.name.length}:` }, LIMITS);
+    const { store } = await openReady(t, options);
+    await (await server).cli("FLUSHALL");
+    const pass = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+    await run({ store, wall: () => systemClock.wall(), pass });
+  });
+};
+
+for (const use of [inMemory, inRedis]) {
+  use("a session that nobody has claimed is unknown", async ({ store }) => {
+    assert.equal(await store.read("a"), null);
+    assert.equal(granted(await store.claim("a", "edge-a", 60)).record, null);
+  });
+
+  use("what its owner saves is read by everybody, counts mod 2^32 included", async ({ store, wall }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 60));
+    const offsets = { fromCore: 2 ** 32 - 1, toCore: 2 ** 32 + 3 };
+    assert.equal(await store.save("a", epoch, { owner: "edge-a", core: "main", offsets }, 600), "saved");
+    const { expiresAt, ...record } = granted(await store.read("a"))!;
+    const counts = { fromCore: 2 ** 32 - 1, toCore: 3 };
+    assert.deepEqual(record, { epoch, owner: "edge-a", core: "main", offsets: counts, stanzas: null });
+    assert.ok(Math.abs(expiresAt - wall() - 600_000) < 5000, `${expiresAt}`);
+  });
+
+  use("a claim answers the record as it stood, and fences the owner before", async ({ store }) => {
+    const first = granted(await store.claim("a", "edge-a", 60));
+    await store.save("a", first.epoch, STATE, 60);
+    await store.append("a", first.epoch, 1, stanzas(1, 3), 60);
+    const second = granted(await store.claim("a", "edge-b", 60));
+    assert.ok(second.epoch > first.epoch);
+    assert.equal(second.record?.owner, "edge-a");
+    assert.deepEqual(second.record?.stanzas, { first: 1, next: 4 });
+    assert.equal(await store.save("a", first.epoch, STATE, 60), "fenced");
+    assert.equal(await store.append("a", first.epoch, 4, stanzas(4, 4), 60), "fenced");
+    assert.equal(await store.load("a", first.epoch, 1, 1000), "fenced");
+    assert.equal(await store.trim("a", first.epoch, 3), "fenced");
+    assert.equal(await store.release("a", first.epoch), "fenced");
+    const record = granted(await store.read("a"));
+    assert.equal(record?.owner, "edge-b");
+    assert.equal(record?.core, "main");
+    assert.deepEqual(record?.stanzas, { first: 1, next: 4 });
+  });
+
+  use("of many that claim at once, exactly one may save afterwards", async ({ store }) => {
+    const claims = await Promise.all(Array.from({ length: 20 }, (_, i) => store.claim("a", `edge-${i}`, 60)));
+    const epochs = claims.map((claim) => granted(claim).epoch);
+    const saves = await Promise.all(epochs.map((epoch) => store.save("a", epoch, STATE, 60)));
+    assert.deepEqual(
+      epochs.filter((_, i) => saves[i] === "saved"),
+      [Math.max(...epochs)],
+    );
+  });
+
+  use("a released session is forgotten, and its next owner still gets a higher epoch", async ({ store }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 60));
+    await store.append("a", epoch, 1, stanzas(1, 3), 60);
+    assert.equal(await store.release("a", epoch), "released");
+    assert.equal(await store.read("a"), null);
+    const next = granted(await store.claim("a", "edge-b", 60));
+    assert.ok(next.epoch > epoch);
+    assert.equal(next.record, null);
+    assert.deepEqual(await store.load("a", next.epoch, 1, 1000), { first: 1, stanzas: [], more: false });
+  });
+
+  use("a forgotten session comes back with the next save, at its epoch", async ({ store }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 0.05));
+    await store.release("a", epoch);
+    assert.equal(await store.save("a", epoch, STATE, 60), "saved");
+    assert.equal(granted(await store.read("a"))?.epoch, epoch);
+    assert.equal(await store.save("a", epoch - 1, STATE, 60), "fenced");
+    assert.ok(granted(await store.claim("a", "edge-b", 60)).epoch > epoch);
+  });
+
+  use("without a refresh a session expires, and its stanzas with it", async ({ store, pass }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 60));
+    assert.equal(await store.append("a", epoch, 1, stanzas(1, 3), 0.05), "stored");
+    await pass(100);
+    assert.equal(await store.read("a"), null);
+    assert.equal(await store.append("a", epoch, 4, stanzas(4, 4), 60), "lost");
+    assert.equal(await store.load("a", epoch, 1, 1000), "lost");
+    assert.equal(await store.trim("a", epoch, 1), "lost");
+  });
+
+  use("a save is the refresh, of the stanzas too", async ({ store, pass }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 1));
+    await store.append("a", epoch, 1, stanzas(1, 3), 1);
+    assert.equal(await store.save("a", epoch, STATE, 60), "saved");
+    await pass(1100);
+    assert.deepEqual(granted(await store.load("a", epoch, 1, 1000)).stanzas, stanzas(1, 3));
+  });
+
+  use("an append that is repeated, whole or in part, stores each stanza once", async ({ store }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 60));
+    assert.equal(await store.append("a", epoch, 7, stanzas(7, 9), 60), "stored");
+    assert.equal(await store.append("a", epoch, 7, stanzas(7, 9), 60), "stored");
+    assert.equal(await store.append("a", epoch, 8, stanzas(8, 11), 60), "stored");
+    assert.equal(await store.append("a", epoch, 10, stanzas(10, 10), 60), "stored");
+    assert.deepEqual(await store.load("a", epoch, 7, 1e6), { first: 7, stanzas: stanzas(7, 11), more: false });
+  });
+
+  use("stanzas are bytes: any of them come back as they were", async ({ store }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 60));
+    const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+    await store.append("a", epoch, 1, [bytes, Buffer.from("ü\r\n")], 60);
+    assert.deepEqual(granted(await store.load("a", epoch, 1, 1000)).stanzas, [bytes, Buffer.from("ü\r\n")]);
+  });
+
+  use("an append that leaves a gap is answered lost", async ({ store }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 60));
+    await store.append("a", epoch, 1, stanzas(1, 3), 60);
+    assert.equal(await store.append("a", epoch, 5, stanzas(5, 5), 60), "lost");
+    assert.deepEqual(granted(await store.read("a"))?.stanzas, { first: 1, next: 4 });
+  });
+
+  use("a full session takes no further stanza, whole batches or nothing, until it is trimmed", async ({ store }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 60));
+    const big = Buffer.alloc(9000, "x");
+    assert.equal(await store.append("a", epoch, 1, [big, big], 60), "stored");
+    assert.equal(await store.append("a", epoch, 3, [stanza(3), big], 60), "full");
+    assert.deepEqual(granted(await store.read("a"))?.stanzas, { first: 1, next: 3 });
+    assert.equal(await store.append("a", epoch, 1, [big, big], 60), "stored", "what it has already");
+    assert.equal(await store.append("a", epoch, 3, [stanza(3)], 60), "stored");
+    assert.equal(await store.trim("a", epoch, 1), "trimmed");
+    assert.equal(await store.append("a", epoch, 4, [big], 60), "stored");
+  });
+
+  use("the bound in stanzas is exact, and a large batch goes in and out in order", async ({ store }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 60));
+    const batch = Array.from({ length: 1000 }, (_, i) => Buffer.from(String(i)));
+    assert.equal(await store.append("a", epoch, 0, batch, 60), "stored");
+    assert.equal(await store.append("a", epoch, 1000, [Buffer.from("x")], 60), "full");
+    const loaded = granted(await store.load("a", epoch, 0, 1e6));
+    assert.deepEqual(loaded.stanzas.map(String), batch.map(String));
+    assert.equal(await store.trim("a", epoch, 249), "trimmed");
+    assert.equal(String(granted(await store.load("a", epoch, 0, 1)).stanzas), "250");
+  });
+
+  use("a load is cut at its bytes, has one stanza at least and says when there are more", async ({ store }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 60));
+    const size = stanza(1).length;
+    await store.append("a", epoch, 1, stanzas(1, 5), 60);
+    assert.deepEqual(await store.load("a", epoch, 2, 1), { first: 2, stanzas: stanzas(2, 2), more: true });
+    assert.deepEqual(await store.load("a", epoch, 2, 2 * size), { first: 2, stanzas: stanzas(2, 3), more: true });
+    assert.deepEqual(await store.load("a", epoch, 4, 2 * size), { first: 4, stanzas: stanzas(4, 5), more: false });
+    assert.deepEqual(await store.load("a", epoch, 6, 100), { first: 6, stanzas: [], more: false });
+  });
+
+  use("a trim forgets exactly what the client has, and numbers go on behind it", async ({ store }) => {
+    const { epoch } = granted(await store.claim("a", "edge-a", 60));
+    assert.equal(await store.trim("a", epoch, 10), "trimmed");
+    await store.append("a", epoch, 1, stanzas(1, 5), 60);
+    assert.equal(await store.trim("a", epoch, 2), "trimmed");
+    assert.equal(await store.trim("a", epoch, 1), "trimmed");
+    assert.deepEqual(await store.load("a", epoch, 1, 1e6), { first: 3, stanzas: stanzas(3, 5), more: false });
+    assert.equal(await store.trim("a", epoch, 99), "trimmed");
+    assert.deepEqual(granted(await store.read("a"))?.stanzas, { first: 6, next: 6 });
+    assert.equal(await store.append("a", epoch, 4, stanzas(4, 6), 60), "stored");
+    assert.deepEqual(await store.load("a", epoch, 1, 1e6), { first: 6, stanzas: stanzas(6, 6), more: false });
+  });
+
+  use("sessions do not touch each other", async ({ store }) => {
+    const a = granted(await store.claim("a", "edge-a", 60));
+    const b = granted(await store.claim("b", "edge-b", 60));
+    await store.append("a", a.epoch, 1, stanzas(1, 1), 60);
+    await store.append("b", b.epoch, 1, stanzas(2, 2), 60);
+    await store.release("a", a.epoch);
+    assert.deepEqual(granted(await store.load("b", b.epoch, 1, 1000)).stanzas, stanzas(2, 2));
+  });
+
+  use("there is always a key, and it stays the same until it is old", async ({ store, pass }) => {
+    const [first, ...none] = granted(await store.keys());
+    assert.deepEqual(none, []);
+    assert.equal(Buffer.from(first!.secret.reveal(), "base64").length, 32);
+    assert.equal(granted(await store.keys())[0]?.secret.reveal(), first?.secret.reveal());
+    await pass(1010); // key_rotation
+    const [next, before] = granted(await store.keys());
+    assert.ok(next!.createdAt > first!.createdAt);
+    assert.ok(!next!.secret.equals(first!.secret));
+    assert.ok(before!.secret.equals(first!.secret));
+    await pass(1500); // the first one is older than key_retention now
+    assert.ok(granted(await store.keys()).every(({ createdAt }) => createdAt !== first!.createdAt));
+  });
+
+  use("a rotation by hand makes the newest key at once, also twice in a moment", async ({ store }) => {
+    await store.keys();
+    const [second, third] = await Promise.all([store.rotate(), store.rotate()]);
+    assert.equal(granted(second).length, 2);
+    assert.equal(granted(third).length, 3);
+    const stamps = granted(await store.keys()).map(({ createdAt }) => createdAt);
+    assert.deepEqual(
+      stamps,
+      stamps.toSorted((a, b) => b - a),
+    );
+    assert.equal(new Set(stamps).size, 3);
+  });
+
+  use("a key does not show when it is printed", async ({ store }) => {
+    const keys = granted(await store.keys());
+    const secret = keys[0]!.secret.reveal();
+    assert.ok(!`${inspect(keys)}${JSON.stringify(keys)}`.includes(secret));
+  });
+}
