@@ -9,35 +9,67 @@ export interface BodyLimit {
   raise?(soFar: Buffer): number;
 }
 
+/** A body that is on its way. */
+interface Collecting {
+  readonly announced: number;
+  readonly limit: BodyLimit;
+  readonly take: BodyTaker;
+  readonly chunks: Buffer[];
+  length: number;
+  maxBytes: number;
+  raised: boolean;
+}
+
+// Handlers are shared by all requests. A request lives until it is answered, which over BOSH takes a minute: it forgets
+// its body when that is taken.
+const BODY = Symbol("body");
+type BodyRequest = IncomingMessage & { [BODY]?: Collecting | null };
+
 /**
  * Collects the body of a request, at most as much of it as `limit` says. Calls `take` once. After "too-large" nothing
  * more is read: answer with `Connection: close`.
  */
-export function readBody(request: IncomingMessage, limit: BodyLimit, take: BodyTaker): void {
+export function readBody(request: BodyRequest, limit: BodyLimit, take: BodyTaker): void {
   const announced = Number(request.headers["content-length"] ?? 0);
-  const chunks: Buffer[] = [];
-  let { maxBytes } = limit;
-  let raised = limit.raise === undefined;
-  let length = 0;
-  let taken = false;
-  const done = (body: Parameters<BodyTaker>[0]): void => {
-    if (taken) return;
-    taken = true;
-    take(body);
-  };
-  if (raised && announced > maxBytes) return done("too-large");
-  request.on("data", (chunk: Buffer) => {
-    length += chunk.length;
-    chunks.push(chunk);
-    if (length > maxBytes && !raised) {
-      raised = true;
-      maxBytes = limit.raise!(Buffer.concat(chunks, length));
-    }
-    if (length <= maxBytes && (!raised || announced <= maxBytes)) return;
-    request.pause();
-    done("too-large");
-  });
-  request.on("end", () => done(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length)));
-  request.on("close", () => done("aborted"));
-  request.on("error", () => done("aborted"));
+  const { maxBytes } = limit;
+  const raised = limit.raise === undefined;
+  if (raised && announced > maxBytes) return take("too-large");
+  request[BODY] = { announced, limit, take, chunks: [], length: 0, maxBytes, raised };
+  request.on("data", onData);
+  request.on("end", onEnd);
+  request.on("close", onBreak);
+  request.on("error", onBreak);
+}
+
+function onData(this: BodyRequest, chunk: Buffer): void {
+  const body = this[BODY];
+  if (!body) return;
+  const { announced, limit, chunks } = body;
+  body.length += chunk.length;
+  chunks.push(chunk);
+  if (body.length > body.maxBytes && !body.raised) {
+    body.raised = true;
+    body.maxBytes = limit.raise!(Buffer.concat(chunks, body.length));
+  }
+  if (body.length <= body.maxBytes && (!body.raised || announced <= body.maxBytes)) return;
+  this.pause();
+  taken(this, "too-large");
+}
+
+function onEnd(this: BodyRequest): void {
+  const body = this[BODY];
+  if (!body) return;
+  const { chunks, length } = body;
+  taken(this, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length));
+}
+
+function onBreak(this: BodyRequest): void {
+  taken(this, "aborted");
+}
+
+function taken(request: BodyRequest, what: Parameters<BodyTaker>[0]): void {
+  const body = request[BODY];
+  if (!body) return;
+  request[BODY] = null;
+  body.take(what);
 }
