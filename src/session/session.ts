@@ -286,10 +286,19 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
   #drain(event: PhaseEvent, reason: CloseReason): void {
     this.#endReason = reason;
     if (reason === "client-closed") return this.#endCore();
+    if (reason === "core-gone" && this.portable) this.#cutLink();
     const said = event === "ending" && reason !== "shutdown"; // refuse() has written its own error
     const condition = CLOSE_REASONS[reason].condition;
     if (condition !== null && !said) this.link?.write(...whole(streamError(condition, DRAIN_TEXT[reason] ?? "")));
     this.on("flushed", reason);
+  }
+
+  // The core's connection is gone, not its session: the client that loses its own, too, returns and resumes. To the word
+  // "end" it would have to log in anew (XEP-0198 §5).
+  #cutLink(): void {
+    const link = this.link;
+    this.link = null;
+    link?.drop();
   }
 
   #finish(last: CloseReason): void {

@@ -7,7 +7,10 @@ export type Transport = "tcp" | "websocket" | "bosh";
 
 export interface ChurnOptions {
   core: Pick<Core, "domain" | "registerAll">;
-  edge: { host: string; tls: number; all: number; ca: string };
+  /** Where clients connect: drawn anew for each connection when there are several. */
+  edges: readonly { tls: number; all: number; ca: string }[];
+  /** What else happens meanwhile. Resolves when everything is whole again, some time behind `until`. */
+  faults?: (until: number) => Promise<void>;
   /** What clients connect by, drawn anew for each connection. Default TCP. */
   transports?: readonly Transport[];
   clients: number;
@@ -32,6 +35,9 @@ export interface ChurnResult {
   endedSessions: string[];
 }
 
+/** How long a client tries to return. */
+const RETURN_MS = 30_000;
+
 const CUTS: readonly CutKind[] = ["fin", "rst", "silent", "client-rst", "server-rst"];
 
 /**
@@ -39,7 +45,7 @@ const CUTS: readonly CutKind[] = ["fin", "rst", "silent", "client-rst", "server-
  * network has. Each client resumes; none logs in anew. Counts what was lost, doubled or out of order at the end.
  */
 export async function churn(options: ChurnOptions): Promise<ChurnResult> {
-  const { core, edge, clients, seed } = options;
+  const { core, edges, clients, seed } = options;
   const random = new Random(seed);
   const result: ChurnResult = {
     sent: 0,
@@ -54,10 +60,11 @@ export async function churn(options: ChurnOptions): Promise<ChurnResult> {
   const run = `${seed}-${process.pid}-${Date.now().toString(36)}`;
   const accounts = Array.from({ length: clients }, (_, i) => ({ user: `churn-${run}-${i}`, password: "pw" }));
   await core.registerAll(accounts);
-  const relay = await WeakLink.listen({
-    to: { host: edge.host, port: options.transports === undefined ? edge.tls : edge.all },
-    seed,
-  });
+  const gates: Gate[] = [];
+  for (const { tls, all, ca } of edges) {
+    const port = options.transports === undefined ? tls : all;
+    gates.push({ relay: await WeakLink.listen({ to: { port }, seed }), ca });
+  }
   const { transports = ["tcp"] } = options;
   const phones: Phone[] = [];
   for (const [i, account] of accounts.entries()) {
@@ -65,8 +72,7 @@ export async function churn(options: ChurnOptions): Promise<ChurnResult> {
       new Phone({
         user: account.user,
         domain: core.domain,
-        relay,
-        ca: edge.ca,
+        gates,
         transports,
         random: random.fork(i),
         run,
@@ -78,19 +84,24 @@ export async function churn(options: ChurnOptions): Promise<ChurnResult> {
   for (let i = 0; i < phones.length; i += 20) await Promise.all(phones.slice(i, i + 20).map((phone) => phone.login()));
   for (let i = 0; i < phones.length; i += 2) phones[i]!.pairWith(phones[i + 1]!);
   const until = Date.now() + options.seconds * 1000;
-  await Promise.all(phones.map((phone) => phone.live(until, options.sendEveryMs ?? 500, options.cutEveryMs ?? 3000)));
+  const lives = phones.map((phone) => phone.live(until, options.sendEveryMs ?? 500, options.cutEveryMs ?? 3000));
+  await Promise.all([...lives, options.faults?.(until)]);
   await Promise.all(phones.map((phone) => phone.settle()));
   for (const phone of phones) phone.count();
   await Promise.all(phones.map((phone) => phone.logout()));
-  await relay.close();
+  await Promise.all(gates.map(({ relay }) => relay.close()));
   return result;
+}
+
+interface Gate {
+  readonly relay: WeakLink;
+  readonly ca: string;
 }
 
 interface PhoneInit {
   user: string;
   domain: string;
-  relay: WeakLink;
-  ca: string;
+  gates: readonly Gate[];
   transports: readonly Transport[];
   random: Random;
   run: string;
@@ -177,7 +188,8 @@ class Phone {
   }
 
   #options() {
-    const { user, domain, relay, ca, transports, random } = this.#init;
+    const { user, domain, gates, transports, random } = this.#init;
+    const { relay, ca } = random.pick(gates);
     const { host, port } = relay;
     const account = { ca, user, password: "pw", domain };
     switch (random.pick(transports)) {
@@ -214,12 +226,14 @@ class Phone {
   }
 
   async #cutAndReturn(): Promise<void> {
-    const { random, relay, result } = this.#init;
+    const { random, gates, result } = this.#init;
     const client = this.#client!;
     const kind = random.pick(CUTS);
     const ports = client.localPorts;
     result.cuts++;
-    for (const link of relay.links) if (ports.includes(link.client.remotePort!)) link.cut(kind);
+    for (const { relay } of gates) {
+      for (const link of relay.links) if (ports.includes(link.client.remotePort!)) link.cut(kind);
+    }
     // What the phone writes into a dead link is not known to be lost yet.
     if (random.chance(0.5)) this.#send();
     await pause(random.integer(0, 400));
@@ -230,28 +244,29 @@ class Phone {
 
   async #return(): Promise<void> {
     const sm = this.#sm!;
-    for (let attempt = 1; attempt <= 5; attempt++) {
+    const until = Date.now() + RETURN_MS;
+    for (;;) {
       try {
         const client = await RawClient.authenticated(this.#options());
         this.#adopt(client);
         // Nothing is sent between <resume/> and <resumed/> but what the session still owes.
         sm.unacked.push(...this.#pending.splice(0));
         const answer = await client.resume(sm);
-        if (answer.name !== "resumed") {
-          this.#init.result.endedSessions.push(`${this.#jid}: ${answer.xml}`);
-          this.#gaveUp = true;
-          return;
-        }
+        if (answer.name !== "resumed") return this.#giveUp(answer.xml);
         this.#init.result.resumes++;
         this.#online = true;
         if (this.#pending.length > 0) client.send(...this.#pending.splice(0));
         return;
       } catch (error) {
-        if (attempt < 5) continue;
-        this.#init.result.endedSessions.push(`${this.#jid}: ${error instanceof Error ? error.message : error}`);
-        this.#gaveUp = true;
+        if (Date.now() > until) return this.#giveUp(error instanceof Error ? error.message : String(error));
+        await pause(this.#init.random.integer(20, 200));
       }
     }
+  }
+
+  #giveUp(why: string): void {
+    this.#init.result.endedSessions.push(`${this.#jid}: ${why}`);
+    this.#gaveUp = true;
   }
 }
 

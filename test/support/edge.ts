@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../src/base/clock.ts";
 import { createLog, silentLog } from "../../src/base/log.ts";
@@ -148,6 +148,8 @@ export interface SpawnedEdge extends EdgePorts {
   metric(name: string, labels?: Readonly<Record<string, string>>): Promise<number>;
   /** Everything it has logged. */
   log(): string;
+  /** The same edge in a new process, on the same ports: once this one has ended. */
+  again(): Promise<SpawnedEdge>;
   /** SIGTERM, and its exit code. */
   stop(): Promise<number | null>;
 }
@@ -155,14 +157,28 @@ export interface SpawnedEdge extends EdgePorts {
 export async function spawnEdge(options: EdgeOptions): Promise<SpawnedEdge> {
   const ports = await freePorts(...KINDS, "ops");
   const { scratch, configFile, ca } = edgeFiles(options, ports);
+  return await spawnWith({ scratch, configFile, ca, ports });
+}
+
+interface EdgePlace {
+  readonly scratch: Scratch;
+  readonly configFile: string;
+  readonly ca: string;
+  readonly ports: EdgePorts;
+}
+
+async function spawnWith(place: EdgePlace): Promise<SpawnedEdge> {
+  const { scratch, configFile, ca, ports } = place;
   const launcher = join(import.meta.dirname, "../../bin/breakwater");
   const logFile = scratch.path("edge.log");
   const output = openSync(logFile, "a");
   const child = spawn(launcher, ["run", "--config", configFile], { stdio: ["ignore", output, output] });
+  closeSync(output);
   const exited = new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code)));
   const log = (): string => readFileSync(logFile, "utf8");
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${ports.ops}/metrics`)).text();
-  process.once("exit", () => child.kill("SIGKILL"));
+  running.add(child);
+  child.once("exit", () => running.delete(child));
   await Promise.race([
     ready(ports.ops),
     exited.then((code) => Promise.reject(new Error(`edge exited (${code}): ${log()}`))),
@@ -178,6 +194,10 @@ export async function spawnEdge(options: EdgeOptions): Promise<SpawnedEdge> {
     metrics,
     metric: async (name, labels = {}) => sumOf(await metrics(), name, labels),
     log,
+    again: async () => {
+      await exited;
+      return await spawnWith(place);
+    },
     stop: async () => {
       child.kill("SIGTERM");
       const code = await exited;
@@ -186,6 +206,12 @@ export async function spawnEdge(options: EdgeOptions): Promise<SpawnedEdge> {
     },
   };
 }
+
+// None outlives the tests.
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
 
 async function ready(port: number): Promise<void> {
   for (;;) {

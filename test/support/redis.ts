@@ -24,17 +24,17 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
 export class RedisServer {
   readonly host = "127.0.0.1";
   readonly port: number;
-  /** Null without TLS. */
-  readonly ca: string | null;
+  /** Where the nodes of a cluster talk; 0 without one. */
+  readonly busPort: number;
   readonly #program = new Program("redis", systemAccount("redis"));
   readonly #options: RedisServerOptions;
 
   constructor(port: number, busPort: number, options: RedisServerOptions) {
     this.port = port;
+    this.busPort = busPort;
     this.#options = options;
-    this.ca = options.tls ? testAuthority().ca : null;
     const file = this.#program.path("redis.conf");
-    writeFileSync(file, this.#configuration(busPort));
+    writeFileSync(file, this.#configuration());
     this.#program.own(file); // a Sentinel and a cluster node write into it
   }
 
@@ -74,7 +74,7 @@ export class RedisServer {
     this.#program.remove();
   }
 
-  #configuration(busPort: number): string {
+  #configuration(): string {
     const { config = [], tls, cluster, sentinelOf } = this.#options;
     const files = this.#tlsFiles();
     return [
@@ -82,7 +82,7 @@ export class RedisServer {
       tls ? `port 0\ntls-port ${this.port}` : `port ${this.port}`,
       files ? `tls-cert-file ${files.cert}\ntls-key-file ${files.key}\ntls-ca-cert-file ${files.ca}` : "",
       `dir ${this.#program.dir}`,
-      cluster ? `cluster-enabled yes\ncluster-port ${busPort}\ncluster-node-timeout 1000` : "",
+      cluster ? `cluster-enabled yes\ncluster-port ${this.busPort}\ncluster-node-timeout 1000` : "",
       sentinelOf
         ? `sentinel monitor main ${sentinelOf.host} ${sentinelOf.port} 1
 sentinel down-after-milliseconds main 200

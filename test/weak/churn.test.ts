@@ -22,7 +22,7 @@ for (const { kind, how, ...options } of runs) {
       t.after(() => core.stop());
       const edge = await spawnEdge({ core });
       t.after(() => edge.stop());
-      const result = await churn({ core, edge, ...options, seed });
+      const result = await churn({ core, edges: [edge], ...options, seed });
       const { sent, cuts, resumes, ...rest } = result;
       t.diagnostic(`${sent} messages, ${cuts} cuts, ${resumes} resumes`);
       assert.deepEqual(rest, { delivered: sent, lost: 0, doubled: 0, reordered: 0, endedSessions: [] }, `seed ${seed}`);

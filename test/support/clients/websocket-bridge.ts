@@ -51,6 +51,7 @@ export class WebSocketBridge extends Duplex {
       perMessageDeflate: false,
     } as object);
     const bridge = new WebSocketBridge(ws);
+    bridge.on("error", () => {}); // of a handshake, before anybody listens: it is told below
     await new Promise((resolve, reject) => {
       ws.once("open", resolve);
       ws.once("error", reject);
