@@ -183,6 +183,28 @@ test("a WebSocket closed without <close/> is a lost link; one closed with it end
   assert.equal(await core.ended, "stream-end");
 });
 
+test("whoever says <close/> first, the other does too, and then the WebSocket is closed by its handshake (RFC 7395 §3.6)", async (t) => {
+  const { wire, webSocket } = await edge(t);
+  for (const first of ["client", "edge"] as const) {
+    const { client, core } = await wire.login({ webSocket });
+    const { ws, received } = bridgeOf(client);
+    const closed = new Promise<number>((resolve) => ws.once("close", resolve));
+    if (first === "client") ws.send(`<close xmlns='${FRAMING}'/>`);
+    else {
+      core.error("not-authorized");
+      await until(() => received.at(-1)!.startsWith("<close "), "the edge says <close/>");
+      if (ws.readyState === ws.OPEN) ws.send(`<close xmlns='${FRAMING}'/>`);
+    }
+    assert.equal(await closed, 1000, first);
+    assert.equal(received.at(-1), `<close xmlns='${FRAMING}'/>`);
+    await core.ended;
+  }
+  await until(
+    async () => (await wire.edge.metric("breakwater_links", { transport: "websocket" })) === 0,
+    "none is left",
+  );
+});
+
 test("a session goes from TCP to WebSocket and back, and every message arrives once and in order", async (t) => {
   const { wire, webSocket } = await edge(t);
   const { client, core, sm } = await wire.managed();
