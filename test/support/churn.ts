@@ -36,7 +36,7 @@ export interface ChurnResult {
 }
 
 /** How long a client tries to return. */
-const RETURN_MS = 30_000;
+const RETURN_MS = 60_000;
 
 const CUTS: readonly CutKind[] = ["fin", "rst", "silent", "client-rst", "server-rst"];
 
@@ -252,7 +252,8 @@ class Phone {
         // Nothing is sent between <resume/> and <resumed/> but what the session still owes.
         sm.unacked.push(...this.#pending.splice(0));
         const answer = await client.resume(sm);
-        if (answer.name !== "resumed") return this.#giveUp(answer.xml);
+        if (answer.name === "failed") return this.#giveUp(answer.xml);
+        if (answer.name === "error") throw new Error(answer.xml); // of this stream: the session may live
         this.#init.result.resumes++;
         this.#online = true;
         if (this.#pending.length > 0) client.send(...this.#pending.splice(0));

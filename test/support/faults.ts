@@ -3,7 +3,7 @@ import type { Random } from "./random.ts";
 import type { CutKind, WeakLink } from "./weak-link.ts";
 
 /** What may befall the edges, and the connections between them and their core. */
-export const FAULTS = ["kill", "stop", "freeze", "core-cut"] as const;
+export const FAULTS = ["kill", "stop", "freeze", "core-cut", "core-cut"] as const;
 export type FaultKind = (typeof FAULTS)[number];
 
 export interface Fault {
@@ -17,8 +17,7 @@ export interface Fault {
   readonly cut: CutKind;
 }
 
-/** How a core's connection breaks: the edge is told, as it is on a local network. */
-const CORE_CUTS: readonly CutKind[] = ["fin", "rst", "client-rst"];
+const CORE_CUTS: readonly CutKind[] = ["fin", "rst", "client-rst", "server-rst", "silent"];
 
 /** The same seed, the same faults; about one in `everyMs`. */
 export function schedule(random: Random, seconds: number, everyMs: number, edges: number): Fault[] {

@@ -28,7 +28,9 @@ for (const kind of ALL_CORES) {
       );
       t.after(() => Promise.all(edges.map((edge) => edge.stop())));
       const faults = schedule(new Random(seed), seconds, EVERY_MS, EDGES);
-      const what = faults.map(({ at, kind, edge }) => `${at} ${kind} ${edge}`).join(", ");
+      const what = faults
+        .map(({ at, kind, edge, cut }) => `${at} ${kind} ${kind === "core-cut" ? cut : edge}`)
+        .join(", ");
       t.diagnostic(`seed ${seed}: ${what}`);
       const result = await churn({
         core,

@@ -49,6 +49,8 @@ export class CoreSide {
   #acknowledged: number;
   #answerOwed = false;
   #requested = 0;
+  // When the oldest question that is open was asked.
+  #requestedAt = 0;
 
   private constructor(session: Session, init: CoreSideInit) {
     this.#session = session;
@@ -113,16 +115,18 @@ export class CoreSide {
   request(): void {
     const bytes = smRequest(this.xmlns);
     this.#session.core.write(bytes, 0, bytes.length);
-    this.#requested++;
+    if (this.#requested++ === 0) this.#requestedAt = this.#session.host.clock.now();
   }
 
-  get awaitsAnswer(): boolean {
-    return this.#requested > 0;
+  /** For how long the core has owed an answer, in ms: its connection may be dead without a word. */
+  silentFor(now: number): number {
+    return this.#requested === 0 ? 0 : now - this.#requestedAt;
   }
 
   /** `<a/>` came. False when the core counts more than was sent. */
   acknowledge(h: number): boolean {
     if (this.#requested > 0) this.#requested--;
+    this.#requestedAt = this.#session.host.clock.now();
     if ((h - this.#handled) >>> 0 > (this.#sent - this.#handled) >>> 0) return false;
     this.#handled = h;
     const injected = this.#session.injectedToCore;

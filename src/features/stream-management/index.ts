@@ -86,8 +86,13 @@ export class StreamManagement implements Feature {
     if (id === null || id === "" || h === null) return this.#fail(namespaceOf(frame), at, "bad-request", "malformed");
     const part = this.registry.find(id);
     if (part === null) return this.#takeOver(frame, at, id, h);
+    const isOwn = at.isAccountOf(part.session.jid);
+    // The core tells exactly whose it is, and its fresh stream is alive.
+    if (part.session.portable && (!isOwn || part.hasSilentCore(at.host.clock.now()))) {
+      return this.#takeOver(frame, at, id, h);
+    }
     // Never a hint: for a stranger the session does not exist.
-    if (!at.isAccountOf(part.session.jid)) return this.#fail(namespaceOf(frame), at, "item-not-found", "not-owner");
+    if (!isOwn) return this.#fail(namespaceOf(frame), at, "item-not-found", "not-owner");
     if (PHASES[part.session.phase].on.relinked === undefined)
       return this.#fail(namespaceOf(frame), at, "item-not-found", "ending");
     if (part.hadNewer(at.link)) {
@@ -140,6 +145,8 @@ export class StreamManagement implements Feature {
       at.resumeRefused();
       return this.#tooLate(adoption.xmlns, at, adoption.token, handled);
     }
+    // If this process had it itself, that one has lost its core now.
+    this.registry.find(adoption.token)?.session.on("coreGone", "core-gone");
     const session = at.becomeSession(parseJid(adoption.session.jid)!);
     this.#attached!.adopt(adoption, handled);
     resumes.inc("taken-over");

@@ -41,6 +41,9 @@ const ackTooHigh = meter.counter(
 const SOCKET_BYTES = 64 * 1024;
 // An active client that lets so much of the queue fill is not reading: its link goes before the session must.
 const SLOW_SHARE = 0.75;
+// A core that owes an answer for so long is doubted, and then held for dead: its session may be resumed on another stream.
+const CORE_DOUBT_MS = 3000;
+const CORE_DEAD_MS = 30_000;
 
 /** What the client's `<enable/>` asked for, until the core has answered ours. */
 interface Enabling {
@@ -89,6 +92,11 @@ export class StreamManagementPart implements Part {
   /** Whether a newer link than this one has had the session. */
   hadNewer(link: Link): boolean {
     return this.#newestLink > link.id;
+  }
+
+  /** Whether the core behind it may be there no longer: for a client that has brought a fresh stream to it. */
+  hasSilentCore(now: number): boolean {
+    return (this.#coreSide?.silentFor(now) ?? 0) >= CORE_DOUBT_MS;
   }
 
   /** Whether the client has acknowledged more than `h` before: what lies between is gone. */
@@ -303,13 +311,14 @@ export class StreamManagementPart implements Part {
   tick(now: number): void {
     const queue = this.#queue;
     if (queue === null) return;
-    const { link, phase, resumable } = this.#session;
+    const { link, phase, resumable, portable } = this.#session;
     const { options } = this.#feature;
     if (this.#coreSide !== null) {
       this.#coreSide.answer(this.#owedToCore, true);
       if ((this.#resumption?.promised ?? null) !== null) this.#coreSide.request();
       this.#session.core.flush();
     }
+    if (portable && this.#coreSide!.silentFor(now) >= CORE_DEAD_MS) return this.#session.on("coreGone", "core-gone");
     if (link === null || phase === "draining") return;
     if (this.#asking.isOverdue(now, link.heardAt, options.ack_timeout)) {
       return this.#session.on(resumable ? "lost" : "gone", "link-silent");

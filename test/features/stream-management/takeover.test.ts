@@ -125,3 +125,27 @@ test("nothing is answered or put first by the edge in a session that others may 
   assert.match((await again.expect(/urn:xmpp:ping/)).xml, /p1/);
   assert.deepEqual(core.elements.filter(({ name }) => name === "iq").length, 1, "the bind request alone");
 });
+
+test("a core that no longer answers is asked on the stream that the client brings, and given up after half a minute", async (t) => {
+  const wire = await scene(t);
+  const { client, core, sm } = await wire.managed();
+  core.core.script.answersRequests = false;
+  client.message("bob@localhost", "into the void");
+  await core.expect(/void/);
+  client.drop();
+  await core.expect(/^<r /);
+  wire.clock.advance({ seconds: 4 });
+  const { client: again, core: fresh } = await wire.authenticated();
+  const answer = again.resume(sm);
+  await fresh.expect(/^<resume /);
+  fresh.write(`<resumed xmlns='${NS.sm}' previd='x' h='0'/>`);
+  assert.equal((await answer).name, "resumed");
+  assert.notEqual(await core.ended, "stream-end");
+  assert.match((await fresh.expect(/^<message/)).xml, /void/, "the client sends it again");
+  again.write(`<r xmlns='${NS.sm}'/>`);
+  await fresh.expect(/^<r /);
+  wire.clock.advance({ seconds: 31 });
+  await again.closed;
+  assert.notEqual(await fresh.ended, "stream-end");
+  assert.equal(await wire.edge.metric("breakwater_sessions"), 0);
+});
