@@ -16,7 +16,9 @@ import { PHASES, type Phase, type PhaseEvent, phaseGauge } from "./phases.ts";
 import { type CoreOwner, type CoreStream, closeReasonOf, type Link, type LinkOwner } from "./ports.ts";
 import { isSameUser } from "./sasl-identity.ts";
 import { SaslRelay } from "./sasl-relay.ts";
+import { domainFor } from "./served-domain.ts";
 import { Session } from "./session.ts";
+import { OWED_BY_CORE, type Step } from "./steps.ts";
 
 const refused = meter.counter(
   "breakwater_connections_refused_total",
@@ -32,27 +34,6 @@ const STARTTLS_FEATURES = Buffer.from(
   `<stream:features><starttls xmlns='${NS.tls}'><required/></starttls></stream:features>`,
 );
 const COMPRESS_REFUSED = Buffer.from(`<failure xmlns='${NS.compress}'><setup-failed/></failure>`);
-
-/** What the negotiation waits for. One step at a time: while the core owes an answer, nothing more of the client is read. */
-type Step =
-  /** The client's opening tag. */
-  | "header"
-  /** `<starttls/>`: nothing else is taken before encryption. */
-  | "starttls"
-  /** The core's opening tag and stream features. */
-  | "features"
-  /** The client's next SASL element. */
-  | "sasl"
-  /** The core's answer to it. */
-  | "verdict"
-  /** The client's bind or resume request. */
-  | "bind"
-  /** The core's answer to the bind request, or to one of ours to resume a session of its own. */
-  | "bound"
-  | "resumed";
-
-/** The steps in which the core owes an answer. */
-const OWED_BY_CORE: ReadonlySet<Step> = new Set(["features", "verdict", "bound", "resumed"]);
 
 /**
  * A client from its first byte until it has bound, resumed or been refused (RFC 6120 §4.3). Gone after that.
@@ -158,7 +139,10 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     if (this.#step !== "header") return this.refuse("not-well-formed", "a second opening tag");
     const header = readStreamHeader(frame);
     if (isRefusal(header)) return this.refuse(header.reason, header.text);
-    const domain = this.#authenticated && header.to === null ? this.#domain : this.#domainFor(header.to);
+    const domain =
+      this.#authenticated && header.to === null
+        ? this.#domain
+        : domainFor(header.to, link.servername, this.host.domains);
     if (domain === null) return this.refuse("host-unknown", `${header.to ?? "no domain"} is not served here`);
     if (this.#authenticated && domain !== this.#domain) {
       return this.refuse("host-unknown", "the domain changed after the login");
@@ -259,14 +243,6 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
   }
 
   // ---- steps
-
-  #domainFor(to: string | null): string | null {
-    const domains = this.host.domains;
-    if (to !== null) return domains.has(domainKey(to)) ? domainKey(to) : null;
-    const asked = this.#link.servername === null ? null : domainKey(this.#link.servername);
-    if (asked !== null && domains.has(asked)) return asked;
-    return domains.size === 1 ? (domains.values().next().value ?? null) : null;
-  }
 
   #offerStartTls(domain: string): void {
     this.#sendOpeningTag(domain);
