@@ -3,9 +3,12 @@ import { Janitor } from "./base/janitor.ts";
 import type { Log } from "./base/log.ts";
 import { meter } from "./base/meter.ts";
 import type { Address } from "./base/option-types.ts";
+import type { Seat } from "./base/seat.ts";
 import type { Config } from "./config/schema.ts";
 import { Admission } from "./edge/admission.ts";
 import { BoshPort } from "./edge/bosh/bosh-port.ts";
+import { BoshRelay, newSid } from "./edge/bosh/bosh-relay.ts";
+import { RelayDoor } from "./edge/bosh/relay-door.ts";
 import { hostMetaRoutes } from "./edge/http/host-meta.ts";
 import { HttpPort } from "./edge/http/http-port.ts";
 import type { HttpRoute } from "./edge/http/route.ts";
@@ -38,15 +41,19 @@ export interface StartOptions {
   readonly clock?: Clock;
   /** What browsers find beside the edge's own paths, which nothing here can hide. */
   readonly routes?: readonly HttpRoute[];
+  /** Where this process is one of several that share the ports. They are asked by their supervisor: it has no ops server. */
+  readonly seat?: Seat;
 }
 
-export type { HttpRoute };
+export type { HttpRoute, Seat };
 
 /** A running edge. */
 export interface Breakwater {
   /** Where it listens, in the order of the configuration: with port 0 there, the ports that were free. */
   readonly listeners: readonly Address[];
   readonly ops: Address;
+  /** What keeps it from being ready, as `/readyz` tells it. Empty: it is. */
+  failures(): { name: string; reason: string }[];
   /**
    * Takes a new configuration into use, as far as its options can be reloaded; nobody is dropped. Rejects and changes
    * nothing when a certificate or a core of it cannot be used.
@@ -82,6 +89,8 @@ class Edge implements Breakwater {
   readonly #admission: Admission;
   readonly #http: HttpPort;
   readonly #host: Host;
+  readonly #seat: Seat | null;
+  readonly #door: RelayDoor | null;
   #config: Config;
   #tls: TlsSetup | null = null;
   #store: Store | null = null;
@@ -91,7 +100,7 @@ class Edge implements Breakwater {
   #stopLag: (() => void) | null = null;
   #stopping = false;
 
-  constructor({ config, log, clock = systemClock, routes = [] }: StartOptions) {
+  constructor({ config, log, clock = systemClock, routes = [], seat }: StartOptions) {
     this.#config = config;
     this.#log = log;
     this.#clock = clock;
@@ -110,7 +119,9 @@ class Edge implements Breakwater {
       negotiations: new Set(),
       ...hostOptions(config),
     };
+    this.#seat = seat ?? null;
     this.#http = this.#setUpHttp(routes);
+    this.#door = seat === undefined ? null : new RelayDoor(seat, this.#http, log);
   }
 
   #setUpHttp(routes: readonly HttpRoute[]): HttpPort {
@@ -129,17 +140,17 @@ class Edge implements Breakwater {
         welcome: (link) => new Negotiation(link, this.#host),
       }),
     );
-    port.add(
-      new BoshPort({
-        ...shared,
-        admission: this.#admission,
-        options: () => this.#config.http.bosh,
-        origins: () => this.#config.http.origins,
-        domains,
-        limits: () => this.#host.limits,
-        welcome: (link) => new Negotiation(link, this.#host),
-      }),
-    );
+    const bosh = new BoshPort({
+      ...shared,
+      admission: this.#admission,
+      options: () => this.#config.http.bosh,
+      newSid: () => newSid(this.#seat),
+      origins: () => this.#config.http.origins,
+      domains,
+      limits: () => this.#host.limits,
+      welcome: (link) => new Negotiation(link, this.#host),
+    });
+    port.add(this.#seat === null ? bosh : new BoshRelay(bosh, this.#seat, this.#log));
     for (const route of hostMetaRoutes({ options: () => this.#config.http, domains })) port.add(route);
     return port;
   }
@@ -152,6 +163,10 @@ class Edge implements Breakwater {
     return this.#ops!.address;
   }
 
+  failures(): { name: string; reason: string }[] {
+    return this.#health.failures();
+  }
+
   async start(): Promise<void> {
     const config = this.#config;
     this.#tls = setUpTls(config.tls, config.domains, { clock: this.#clock, log: this.#log }, null);
@@ -162,7 +177,9 @@ class Edge implements Breakwater {
     this.#health.register("cores", () => this.#cores.readiness());
     this.#health.register("accepting", () => (this.#stopping ? "the edge is stopping" : true));
     this.#stopLag = measureLoopLag();
-    this.#ops = await startOpsServer({ listen: config.ops.listen, health: this.#health, metrics: new Metrics() });
+    await this.#door?.listen();
+    if (this.#seat === null)
+      this.#ops = await startOpsServer({ listen: config.ops.listen, health: this.#health, metrics: new Metrics() });
     for (const options of config.listeners) {
       const listener = new Listener(options, {
         clock: this.#clock,
@@ -170,6 +187,7 @@ class Edge implements Breakwater {
         log: this.#log,
         admission: this.#admission,
         http: this.#http,
+        reusePort: this.#seat !== null,
         tlsOptions: (kind) => this.#tls!.contexts.serverOptions(kind),
         limits: () => this.#host.limits.beforeLogin,
         openTimeoutMs: () => this.#host.deadlines.open_timeout * 1000,
@@ -208,6 +226,7 @@ class Edge implements Breakwater {
     for (const session of this.#host.sessions) session.on("ending", "shutdown");
     await this.#goodbye();
     for (const listener of this.#listeners) listener.dropAll();
+    this.#door?.close();
     this.#cores.stop();
     this.#store?.close();
     if (this.#tls !== null) closeTls(this.#tls, null);

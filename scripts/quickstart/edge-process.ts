@@ -11,7 +11,7 @@ import { type PageFacts, pageRoutes } from "./page.ts";
 
 async function serve(loaded: LoadedConfig, facts: PageFacts, log: Log): Promise<void> {
   const breakwater = await start({ config: loaded.config, log, routes: pageRoutes(facts) });
-  const reloader = new Reloader(breakwater, loaded, log);
+  const reloader = new Reloader((next) => breakwater.reload(next.config), loaded, log);
   process.on("SIGHUP", () => void reloader.reload());
   // Once: a second one ends the process as it is.
   process.once("SIGTERM", () => void breakwater.stop().finally(() => process.exit(0)));

@@ -23,13 +23,14 @@ export function tellMistakes(wrong: ConfigMistakes): number {
 }
 
 export function warningsOf({ file, config, warnings }: LoadedConfig): string[] {
-  const descriptors = descriptorTrouble(config.limits.max_connections);
+  const descriptors = descriptorTrouble(Math.ceil(config.limits.max_connections / config.workers));
   return [...warnings.map((warning) => mistakeLine(file, warning)), ...(descriptors ? [descriptors] : [])];
 }
 
 function summary({ file, config }: LoadedConfig): string {
   const rows = [...domainRows(config), ...listenerRows(config), ...coreRows(config)];
   rows.push(["ops", `http://${addressText(config.ops.listen)}`]);
+  if (config.workers > 1) rows.push(["workers", `${config.workers} processes behind one supervisor`]);
   const lines = rows.map(([what, text]) => `  ${what.padEnd(10)} ${text}`);
   return `${file} is valid\n${lines.join("\n")}\n`;
 }

@@ -6,6 +6,7 @@ import { EXIT } from "./exit-codes.ts";
 import { run } from "./run.ts";
 import { tellBug, tellUsage } from "./usage.ts";
 import { version } from "./version.ts";
+import { work } from "./worker.ts";
 
 const DEFAULT_CONFIG = "/etc/breakwater/breakwater.yaml";
 
@@ -62,6 +63,9 @@ export async function main(args: readonly string[]): Promise<void> {
         process.exitCode = dns(options);
       },
     )
+    .command("worker", false, {}, async () => {
+      process.exit(await work());
+    })
     .completion("completion", "Print a script that completes commands in bash or zsh")
     .example("$0 run --config /etc/breakwater/breakwater.yaml", "Run in the foreground, log to standard output")
     .example("$0 check -c breakwater.yaml", "Look before you reload")

@@ -1,7 +1,6 @@
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { meter } from "../base/meter.ts";
-import type { Breakwater } from "../breakwater.ts";
 import { changesNeedingRestart } from "../config/changes.ts";
 import { type LoadedConfig, loadConfig } from "../config/load.ts";
 import { ConfigMistakes } from "../config/mistakes.ts";
@@ -11,15 +10,16 @@ const reloads = meter.counter("breakwater_config_reloads_total", "Reloads of the
 
 /** Reloads one at a time. A configuration that cannot be used is logged, and the one in use stays. */
 export class Reloader {
-  readonly #breakwater: Breakwater;
+  readonly #apply: (loaded: LoadedConfig) => Promise<void>;
   readonly #log: Log;
   /** What the process started with: options that need a restart still have these values. */
   readonly #started: LoadedConfig;
   #busy = false;
   #again = false;
 
-  constructor(breakwater: Breakwater, started: LoadedConfig, log: Log) {
-    this.#breakwater = breakwater;
+  /** `apply` rejects when the configuration cannot be used. */
+  constructor(apply: (loaded: LoadedConfig) => Promise<void>, started: LoadedConfig, log: Log) {
+    this.#apply = apply;
     this.#started = started;
     this.#log = log;
   }
@@ -44,7 +44,7 @@ export class Reloader {
         return "refused";
       }
       for (const warning of warningsOf(loaded)) this.#log.warn("configuration", { warning });
-      await this.#breakwater.reload(loaded.config);
+      await this.#apply(loaded);
       const waiting = changesNeedingRestart(this.#started.config, loaded.config);
       if (waiting.length > 0) this.#log.warn("these changes wait for a restart", { options: waiting });
       this.#log.info("configuration reloaded");

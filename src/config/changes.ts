@@ -8,6 +8,24 @@ export function changesNeedingRestart(before: Config, after: Config): string[] {
   return changed(ROOT, before, after, []);
 }
 
+/** What counts in a process that started with `before` and has `after` reloaded. */
+export function afterReload(before: Config, after: Config): Config {
+  return kept(ROOT, before, after) as Config;
+}
+
+function kept(node: OptionNode, before: unknown, after: unknown): unknown {
+  if (isFixed(node)) return before;
+  if (node.kind !== "section" || before === undefined || after === undefined) return after;
+  const entries = [...node.keys].map(([key, child]) => [key, kept(child, at(before, key), at(after, key))]);
+  return { ...(after as object), ...Object.fromEntries(entries) };
+}
+
+/** Nothing in it can be reloaded. */
+function isFixed(node: OptionNode): boolean {
+  if (node.kind === "value") return node.about.reload === false;
+  return node.kind === "list" ? isFixed(node.item) : [...node.keys.values()].every(isFixed);
+}
+
 function changed(node: OptionNode, before: unknown, after: unknown, path: readonly (string | number)[]): string[] {
   if (same(before, after)) return [];
   if (node.kind === "value") return node.about.reload === false ? [pathText(path)] : [];

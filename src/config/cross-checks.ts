@@ -1,11 +1,13 @@
 import { nearest } from "./mistakes.ts";
 import { type OptionPath, pathText } from "./option-tree.ts";
 import type { Sections } from "./schema.ts";
+import { workersFit } from "./workers-check.ts";
 
 type Tell = (path: OptionPath, message: string) => void;
 
 /** Of each section what is valid by itself. A domain that is not wholly valid has no `certificates`. */
 export interface Draft {
+  readonly workers?: number | undefined;
   readonly domains?: readonly Partial<Sections["domains"][number]>[] | undefined;
   readonly listeners?: readonly Partial<Sections["listeners"][number]>[] | undefined;
   readonly cores?: readonly Partial<Sections["cores"][number]>[] | undefined;
@@ -30,6 +32,7 @@ export function crossCheck(draft: Draft, tell: Tell): void {
   }
   boundsFit(draft, tell);
   if (draft.store) storeFits(draft.store, tell);
+  workersFit(draft, tell);
 }
 
 function noneTwice(

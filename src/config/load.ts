@@ -12,6 +12,8 @@ import { findWarnings } from "./warnings.ts";
 
 export interface LoadedConfig {
   readonly file: string;
+  /** The file as it was read. */
+  readonly text: string;
   readonly config: Config;
   /** What is allowed and yet probably not meant, in file order. */
   readonly warnings: readonly Mistake[];
@@ -44,7 +46,7 @@ export function parseConfig(text: string, file: string, env = process.env): Load
   const config = complete(sections as Sections);
   const warnings: Mistake[] = [];
   findWarnings(config, source, (path, message) => warnings.push(source.at(path, message)));
-  return { file, config, warnings: inFileOrder(warnings) };
+  return { file, text, config, warnings: inFileOrder(warnings) };
 }
 
 function readText(file: string): string | Mistake {

@@ -19,13 +19,12 @@ for a restart.
 
 function chapter(name: string, node: OptionNode): string {
   const item = node.kind === "list" ? node.item : node;
-  const rows = item.kind === "section" ? rowsOf(item, "") : [];
+  const rows = item.kind === "section" ? rowsOf(item, "") : [row(name, item)];
   const many = node.kind === "list" ? " A list; each item:" : "";
   return [
     `## ${name}`,
     "",
-    `${node.about.description ?? ""}${many}`,
-    "",
+    ...(node.kind === "value" ? [] : [`${node.about.description ?? ""}${many}`, ""]),
     "| Key | Meaning | Value | Default | Reload |",
     "|---|---|---|---|---|",
     ...rows,

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { logOptions } from "../base/options.ts";
+import { workersOptions } from "../cli/options.ts";
 import { httpOptions, limitsOptions, listenersOptions } from "../edge/options.ts";
 import { keepaliveOptions } from "../features/keepalive/options.ts";
 import { streamManagementOptions } from "../features/stream-management/options.ts";
@@ -24,6 +25,7 @@ export const SECTIONS = {
   store: storeOptions,
   ops: opsOptions,
   log: logOptions,
+  workers: workersOptions,
 } as const;
 
 export type SectionName = keyof typeof SECTIONS;

@@ -26,6 +26,8 @@ const proxyRefused = meter.counter(
 const PROXY_HEADER_MS = 5000;
 
 export interface ListenerHost extends LinkHost {
+  /** Other processes listen at the same address: the kernel deals the connections out (SO_REUSEPORT). */
+  readonly reusePort: boolean;
   readonly admission: Admission;
   /** Where sockets go that speak HTTP. */
   readonly http: HttpPort;
@@ -70,9 +72,10 @@ export class Listener {
   /** Resolves with the address in use; rejects with BW_LISTEN when it cannot be had. */
   listen(): Promise<Address> {
     const { host, port } = this.#options.listen;
+    const { reusePort } = this.#host;
     return new Promise((resolve, reject) => {
       this.#server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
-      this.#server.listen({ host, port, backlog: this.#options.backlog }, () => {
+      this.#server.listen({ host, port, backlog: this.#options.backlog, reusePort }, () => {
         this.#server.removeAllListeners("error");
         // EMFILE and the like: the next accept may work again.
         this.#server.on("error", (error) =>
@@ -198,6 +201,7 @@ function listenError(error: NodeJS.ErrnoException, host: string, port: number): 
   const why: Record<string, string> = {
     EADDRINUSE: `${where} is in use by another program: stop it, or give listeners another port (ss -ltnp shows who it is)`,
     EACCES: `${where} needs more rights: ports below 1024 want root or CAP_NET_BIND_SERVICE`,
+    ENOTSUP: `${where} cannot be shared by several processes on this system: write \`workers: 1\``,
     EADDRNOTAVAIL: `${where} is not an address of this machine: see ip addr, or listen on ":${port}" for all`,
   };
   return new BreakwaterError("BW_LISTEN", why[error.code ?? ""] ?? `cannot listen on ${where}: ${error.message}`);

@@ -3,6 +3,12 @@ import { messageOf } from "../base/errors.ts";
 /** True, or why not, in words for the operator. */
 export type HealthCheck = () => true | string;
 
+/** A check that fails, in words for the operator. */
+export interface Failure {
+  readonly name: string;
+  readonly reason: string;
+}
+
 /** What must hold before clients should be sent here. Rooms register what they know; `/readyz` asks. */
 export class Health {
   readonly #checks = new Map<string, HealthCheck>();
@@ -17,7 +23,7 @@ export class Health {
   }
 
   /** The checks that fail, with their reasons. Empty: ready. A check that throws fails. */
-  failures(): { name: string; reason: string }[] {
+  failures(): Failure[] {
     return [...this.#checks].flatMap(([name, check]) => {
       const answer = answerOf(check);
       return answer === true ? [] : [{ name, reason: answer }];

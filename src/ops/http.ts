@@ -2,14 +2,19 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { BreakwaterError, messageOf } from "../base/errors.ts";
 import type { Address } from "../base/option-types.ts";
-import type { Health } from "./health.ts";
-import type { Metrics } from "./metrics.ts";
+import type { Failure } from "./health.ts";
 
 export interface OpsServer {
   /** Where it listens: with port 0 in the options, the one that was free. */
   readonly address: Address;
   /** Takes no new request, and drops the connections that are open. */
   close(): Promise<void>;
+}
+
+/** What the server tells: of this process, or of all workers. */
+export interface Told {
+  readonly health: { failures(): readonly Failure[] | Promise<readonly Failure[]> };
+  readonly metrics: { readonly contentType: string; text(): Promise<string> };
 }
 
 interface Answer {
@@ -25,11 +30,7 @@ const TEXT_TYPE = "text/plain; charset=utf-8";
  * Serves `/metrics`, `/healthz` (200 while the event loop turns) and `/readyz` (200, or 503 with the checks that fail).
  * Rejects with BW_OPS_LISTEN when the address cannot be had.
  */
-export async function startOpsServer(options: {
-  listen: Address;
-  health: Health;
-  metrics: Metrics;
-}): Promise<OpsServer> {
+export async function startOpsServer(options: Told & { readonly listen: Address }): Promise<OpsServer> {
   const server = createServer({
     maxHeaderSize: 8192,
     headersTimeout: 5000,
@@ -55,10 +56,7 @@ export async function startOpsServer(options: {
   };
 }
 
-async function answer(
-  request: IncomingMessage,
-  { health, metrics }: { health: Health; metrics: Metrics },
-): Promise<Answer> {
+async function answer(request: IncomingMessage, { health, metrics }: Told): Promise<Answer> {
   if (request.method !== "GET" && request.method !== "HEAD")
     return { status: 405, type: TEXT_TYPE, body: "only GET and HEAD\n" };
   switch (request.url?.split("?", 1)[0]) {
@@ -67,14 +65,13 @@ async function answer(
     case "/healthz":
       return { status: 200, type: JSON_TYPE, body: '{"status":"ok"}\n' };
     case "/readyz":
-      return readiness(health);
+      return readiness(await health.failures());
     default:
       return { status: 404, type: TEXT_TYPE, body: "there is /metrics, /healthz and /readyz\n" };
   }
 }
 
-function readiness(health: Health): Answer {
-  const failing = health.failures();
+function readiness(failing: readonly Failure[]): Answer {
   const ready = failing.length === 0;
   const body = ready ? { status: "ready" } : { status: "not ready", failing };
   return { status: ready ? 200 : 503, type: JSON_TYPE, body: `${JSON.stringify(body)}\n` };

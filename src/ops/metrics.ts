@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, type Metric as PromMetric, Registry } from "prom-client";
-import { type Distribution, type Metric, meter, Series } from "../base/meter.ts";
+import { type Distribution, meter, Series } from "../base/meter.ts";
 
 /**
  * They look at every open socket, one after the other, while everybody waits: with 15000 of them `process_open_fds` alone
@@ -41,17 +41,39 @@ export class Metrics {
     return this.#registry.contentType;
   }
 
+  /** The same as values, for a supervisor that adds up what its workers tell. */
+  async read(): Promise<Reading[]> {
+    this.#register();
+    const own = await this.#registry.getMetricsAsJSON();
+    const ofNode = this.#node ? await this.#node.getMetricsAsJSON() : [];
+    // prom-client's type leaves out the names of a histogram's series
+    return [...own, ...ofNode] as unknown as Reading[];
+  }
+
   /** The text of a scrape. Reads every counter, so it costs with their number and never with the traffic. */
   async text(): Promise<string> {
+    this.#register();
+    const own = await this.#registry.metrics();
+    return this.#node ? `${own.trimStart()}${await this.#node.metrics()}` : own;
+  }
+
+  #register(): void {
     for (const metric of meter.all()) {
       if (this.#known.has(metric.name)) continue;
       this.#known.add(metric.name);
       // prom-client asks a metric for `name` and `get()` only
       this.#registry.registerMetric(new MeterReading(metric) as unknown as PromMetric);
     }
-    const own = await this.#registry.metrics();
-    return this.#node ? `${own.trimStart()}${await this.#node.metrics()}` : own;
   }
+}
+
+/** One metric with its values, as prom-client has it: what travels from a worker to its supervisor. */
+export interface Reading {
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+  readonly values: readonly Sample[];
+  readonly aggregator: string;
 }
 
 interface Sample {
@@ -70,7 +92,7 @@ class MeterReading {
     this.#metric = metric;
   }
 
-  async get(): Promise<Pick<Metric, "name" | "help"> & { type: string; values: Sample[]; aggregator: string }> {
+  async get(): Promise<Reading> {
     const { name, help, kind } = this.#metric;
     const values = this.#metric instanceof Series ? seriesSamples(this.#metric) : distributionSamples(this.#metric);
     return { name, help, type: kind, values, aggregator: "sum" };

@@ -1,5 +1,4 @@
 import type { Clock } from "../../base/clock.ts";
-import { secretId } from "../../base/ids.ts";
 import { type Janitor, SWEEP_MS, type Sweepable } from "../../base/janitor.ts";
 import type { Log } from "../../base/log.ts";
 import { meter } from "../../base/meter.ts";
@@ -39,6 +38,8 @@ export interface BoshLinkHost {
   readonly janitor: Janitor;
   readonly log: Log;
   options(): BoshOptions;
+  /** Unguessable; tells which process has the session, where there are several. */
+  newSid(): string;
   /** The session has ended; requests may still ask for its last answers. */
   left(link: BoshLink): void;
   /** Nothing is known of the session any more. */
@@ -61,7 +62,7 @@ export class BoshLink implements Link, Sweepable {
   readonly transport = "bosh";
   readonly secure = true;
   readonly servername = null;
-  readonly sid = secretId();
+  readonly sid: string;
   readonly client: Endpoint;
   readonly server: Endpoint;
   owner: LinkOwner | null = null;
@@ -91,6 +92,7 @@ export class BoshLink implements Link, Sweepable {
     { client, server, limits, terms }: BoshLinkInit,
     host: BoshLinkHost,
   ) {
+    this.sid = host.newSid();
     this.client = client;
     this.server = server;
     this.#terms = terms;

@@ -50,6 +50,7 @@ export class BoshPort implements HttpRoute {
       janitor: host.janitor,
       log: host.log,
       options: () => host.options(),
+      newSid: () => host.newSid(),
       left: (link) => host.admission.leave(link.client.address),
       forgotten: (link) => this.#sessions.delete(link.sid),
     };
