@@ -42,7 +42,7 @@ export class MemoryStore implements Store {
     const known = this.#find(id);
     if (known === undefined && !this.#hasRoom(SESSION_BYTES)) return this.#full("claim");
     const record = known === undefined ? null : recordOf(known);
-    const epoch = this.#stamp();
+    const epoch = Math.max(this.#stamp(), (known?.epoch ?? 0) + 1);
     const entry = known ?? this.#add(id, epoch);
     Object.assign(entry, { epoch, owner, expiresAt: this.#expiry(ttlSeconds) });
     return { epoch, record };

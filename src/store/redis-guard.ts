@@ -32,7 +32,8 @@ export class RedisGuard {
   readonly #ticker: Timer;
   #down: Trouble | null = { reason: "disconnected", text: "no connection has come about yet" };
   #downSince: number;
-  #told = false;
+  /** What the operator has read of this outage. */
+  readonly #told = new Set<string>();
   #connection: Trouble | null = null;
   #probing = false;
   #probeAt = 0;
@@ -149,16 +150,17 @@ export class RedisGuard {
     this.#down = trouble;
     storeUp.set(trouble === null ? 1 : 0);
     if (trouble === null) {
+      this.#connection = null;
+      this.#told.clear();
       if (before === null) return;
       log.info("store available", { redis: place, down_s: Math.round((clock.now() - this.#downSince) / 1000) });
-      this.#told = false;
       return;
     }
     storeErrors.inc("probe", trouble.reason);
     if (before === null) this.#downSince = clock.now();
-    // once, and again when the reason changes: what the operator has to do is another then
-    if (this.#told && before?.reason === trouble.reason) return;
-    this.#told = true;
+    // each reason once: what the operator has to do is another then
+    if (this.#told.has(trouble.reason)) return;
+    this.#told.add(trouble.reason);
     log.warn("store unavailable", { redis: place, reason: trouble.reason, error: trouble.text });
   }
 }

@@ -34,8 +34,7 @@ const KNOWN = [
     advice: "the ACL user lacks a right: docs/store.md lists them",
   },
   {
-    match:
-      /^CLUSTERDOWN|^TRYAGAIN|Too many Cluster redirections|Failed to refresh slots|startup nodes|Cluster isn't ready/,
+    match: /^CLUSTERDOWN|^TRYAGAIN|Too many Cluster redirections|Failed to refresh slots|startup nodes/,
     reason: "cluster-down",
     advice: "a part of the cluster has no master, or no node answers: see CLUSTER INFO",
   },
@@ -53,19 +52,26 @@ const KNOWN = [
   {
     match: /certificate|altnames|SSL|TLS|wrong version number|EPROTO/i,
     reason: "tls",
-    advice: "check store.redis.tls, and that this port speaks TLS",
+    advice: "check store.redis.tls",
   },
 ] as const satisfies readonly { match: RegExp; reason: string; advice: string }[];
 
 const LOST =
-  /^Connection is closed|isn't writeable|Command aborted|max retries per request|^(connect|read|write) E|ENOTFOUND|EAI_AGAIN|ECONN|ETIMEDOUT|Socket timeout/i;
+  /^Connection is closed|isn't writeable|Command aborted|max retries per request|^(connect|read|write) E|ENOTFOUND|EAI_AGAIN|ECONN|ETIMEDOUT|Socket timeout|Cluster isn't ready/i;
 
 /** What an error means. */
 export function troubleOf(error: unknown): Trouble {
-  const message = messageOf(error);
+  const message = wordsOf(error);
   const known = KNOWN.find(({ match }) => match.test(message));
   if (known) return { reason: known.reason, text: `${message}: ${known.advice}` };
   if (LOST.test(message))
-    return { reason: "disconnected", text: `${message}: is Redis up, and is store.redis.nodes right?` };
+    return { reason: "disconnected", text: `${message}: is Redis up, and are store.redis.nodes and tls right?` };
   return { reason: "other", text: message };
+}
+
+/** The cluster client tells that all nodes have failed and keeps why; OpenSSL's messages are long and hide the reason. */
+function wordsOf(error: unknown): string {
+  const { lastNodeError, reason } = error as { lastNodeError?: unknown; reason?: unknown };
+  if (lastNodeError instanceof Error) return wordsOf(lastNodeError);
+  return typeof reason === "string" && !messageOf(error).includes("altnames") ? `TLS: ${reason}` : messageOf(error);
 }

@@ -107,6 +107,13 @@ for (const use of [inMemory, inRedis]) {
     assert.ok(granted(await store.claim("a", "edge-b", 60)).epoch > epoch);
   });
 
+  use("an epoch rises even when the clock has gone back", async ({ store }) => {
+    await store.save("a", 2 ** 52, STATE, 60);
+    const { epoch } = granted(await store.claim("a", "edge-b", 60));
+    assert.equal(epoch, 2 ** 52 + 1);
+    assert.equal(await store.save("a", 2 ** 52, STATE, 60), "fenced");
+  });
+
   use("without a refresh a session expires, and its stanzas with it", async ({ store, pass }) => {
     const { epoch } = granted(await store.claim("a", "edge-a", 60));
     assert.equal(await store.append("a", epoch, 1, stanzas(1, 3), 0.05), "stored");

@@ -1,0 +1,227 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { meter } from "../../src/base/meter.ts";
+import { Secret } from "../../src/base/secret.ts";
+import { startRedis } from "../support/redis.ts";
+import { until } from "../support/wire.ts";
+import { granted, open, openReady, ready, redisOptionsOf, STATE, stanzas, unready } from "./support.ts";
+
+const TIMEOUT_MS = 500;
+// What a busy machine may add to a promise about time.
+const PATIENCE_MS = 1500;
+
+async function milliseconds(run: () => Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await run();
+  return performance.now() - began;
+}
+
+/** The value that a scrape would show. */
+function shown(name: string, labels: Record<string, string> = {}): number {
+  const series = [...meter.all()].find((metric) => metric.name === name);
+  if (!series || !("cells" in series)) throw new Error(`no metric ${name}`);
+  const wanted = JSON.stringify(labels);
+  return [...series.cells()].find((entry) => JSON.stringify(entry.labels) === wanted)?.cell.value ?? 0;
+}
+
+test("a Redis that is killed and started again, empty: unavailable at once, then a save brings the session back", async (t) => {
+  const server = await startRedis();
+  t.after(() => server.stop());
+  const { store, log } = await openReady(t, redisOptionsOf(server));
+  const { epoch } = granted(await store.claim("a", "edge-a", 60));
+  await store.append("a", epoch, 1, stanzas(1, 2), 60);
+  const [key] = granted(await store.keys());
+  assert.equal(shown("breakwater_store_up"), 1);
+
+  await server.kill();
+  const took = await milliseconds(async () => {
+    assert.equal(await store.save("a", epoch, STATE, 60), "unavailable");
+    assert.equal(await store.read("a"), "unavailable");
+    assert.equal(await store.keys(), "unavailable");
+  });
+  assert.ok(took < PATIENCE_MS, `${took} ms`);
+  await unready(store, /^Redis at 127\.0\.0\.1:\d+: .*ECONNREFUSED.*is Redis up/);
+  assert.equal(shown("breakwater_store_up"), 0);
+  assert.ok(shown("breakwater_store_errors_total", { operation: "save", reason: "disconnected" }) >= 1);
+
+  await server.start();
+  await ready(store);
+  assert.equal(await store.append("a", epoch, 3, stanzas(3, 3), 60), "lost");
+  assert.equal(await store.save("a", epoch, STATE, 60), "saved");
+  assert.equal(granted(await store.read("a"))?.epoch, epoch);
+  assert.ok(
+    granted(await store.keys())[0]!.secret.equals(key!.secret),
+    "the keys come back with the first who knows them",
+  );
+  assert.match(log(), /"event":"store unavailable"/);
+  assert.match(log(), /"event":"store available"/);
+});
+
+test("a Redis that hangs: unavailable within the timeout, later at once, and whole again when it goes on", async (t) => {
+  const server = await startRedis();
+  t.after(() => server.stop());
+  const { store } = await openReady(t, redisOptionsOf(server, { timeout: TIMEOUT_MS / 1000 }));
+  const { epoch } = granted(await store.claim("a", "edge-a", 60));
+
+  server.freeze();
+  const first = await milliseconds(async () => {
+    const answers = await Promise.all(Array.from({ length: 50 }, () => store.save("a", epoch, STATE, 60)));
+    assert.deepEqual(new Set(answers), new Set(["unavailable"]));
+  });
+  assert.ok(first >= TIMEOUT_MS - 5 && first < TIMEOUT_MS + PATIENCE_MS, `${first} ms`);
+  await unready(store, /no answer within 500 ms/);
+  const next = await milliseconds(async () => {
+    for (let i = 0; i < 1000; i++) assert.equal(await store.read("a"), "unavailable");
+  });
+  assert.ok(next < TIMEOUT_MS, `1000 refusals took ${next} ms: they were sent`);
+
+  server.thaw();
+  await ready(store);
+  assert.equal(await store.save("a", epoch, STATE, 60), "saved");
+});
+
+test("a connection that stays silent is given up for a new one", async (t) => {
+  const server = await startRedis();
+  t.after(() => server.stop());
+  const { store } = await openReady(t, redisOptionsOf(server, { timeout: 0.1 }));
+  const ofTheEdge = async () => /id=(\d+) .*name=breakwater/.exec(await server.cli("client", "list"))?.[1];
+  const before = await ofTheEdge();
+  assert.ok(before);
+  server.freeze();
+  await unready(store, /Socket timeout/);
+  server.thaw();
+  await ready(store);
+  assert.notEqual(await ofTheEdge(), before);
+});
+
+test("a Redis that has become a replica refuses writes; reads go on, and it heals with its role", async (t) => {
+  const server = await startRedis();
+  t.after(() => server.stop());
+  const { store } = await openReady(t, redisOptionsOf(server));
+  const { epoch } = granted(await store.claim("a", "edge-a", 60));
+
+  await server.cli("replicaof", "127.0.0.1", "1");
+  assert.equal(await store.save("a", epoch, STATE, 60), "unavailable");
+  await unready(store, /READONLY.*point store\.redis\.nodes at the master/);
+  await until(async () => (await store.read("a")) !== "unavailable", "the connection is there again");
+  assert.equal(granted(await store.read("a"))?.epoch, epoch);
+
+  await server.cli("replicaof", "no", "one");
+  await ready(store);
+  assert.equal(await store.save("a", epoch, STATE, 60), "saved");
+});
+
+test("a full Redis takes nothing new, but what shrinks it goes on", async (t) => {
+  const server = await startRedis();
+  t.after(() => server.stop());
+  const { store } = await openReady(t, redisOptionsOf(server));
+  const { epoch } = granted(await store.claim("a", "edge-a", 60));
+  await store.append("a", epoch, 1, stanzas(1, 5), 60);
+  await store.keys();
+
+  await server.cli("config", "set", "maxmemory", "1");
+  assert.equal(await store.append("a", epoch, 6, stanzas(6, 6), 60), "unavailable");
+  await unready(store, /OOM.*raise its maxmemory/);
+  assert.ok(shown("breakwater_store_errors_total", { operation: "append", reason: "full" }) >= 1);
+  assert.deepEqual(granted(await store.load("a", epoch, 1, 1e6)).stanzas, stanzas(1, 5));
+  assert.equal(granted(await store.keys()).length, 1);
+  assert.equal(await store.release("a", epoch), "released");
+
+  await server.cli("config", "set", "maxmemory", "0");
+  await ready(store);
+  assert.equal(granted(await store.claim("a", "edge-a", 60)).record, null);
+});
+
+test("a trim and an append to a full Redis leave the stanzas whole", async (t) => {
+  const server = await startRedis();
+  t.after(() => server.stop());
+  const { store } = await openReady(t, redisOptionsOf(server));
+  const { epoch } = granted(await store.claim("a", "edge-a", 60));
+  await store.append("a", epoch, 1, stanzas(1, 5), 60);
+  await server.cli("config", "set", "maxmemory", "1");
+  const trimmed = await store.trim("a", epoch, 2);
+  await store.append("a", epoch, 6, stanzas(6, 6), 60);
+  await server.cli("config", "set", "maxmemory", "0");
+  const from = trimmed === "trimmed" ? 3 : 1;
+  assert.deepEqual(granted(await store.load("a", epoch, 1, 1e6)).stanzas, stanzas(from, 5));
+});
+
+test("forgotten scripts are sent again", async (t) => {
+  const server = await startRedis();
+  t.after(() => server.stop());
+  const { store } = await openReady(t, redisOptionsOf(server));
+  const { epoch } = granted(await store.claim("a", "edge-a", 60));
+  await server.cli("script", "flush");
+  assert.equal(await store.save("a", epoch, STATE, 60), "saved");
+});
+
+test("connections that Redis closes come back", async (t) => {
+  const server = await startRedis();
+  t.after(() => server.stop());
+  const { store } = await openReady(t, redisOptionsOf(server));
+  await server.cli("client", "kill", "type", "normal");
+  await until(async () => (await store.read("a")) === null, "a read is answered again");
+});
+
+test("a wrong password is told without being shown, and the right one heals it", async (t) => {
+  const server = await startRedis({ config: ["requirepass the-right-one"] });
+  t.after(() => server.stop());
+  const { store, log } = open(t, redisOptionsOf(server, { password: new Secret("hunter2-wrong") }));
+  await unready(store, /WRONGPASS.*check store\.redis\.username and store\.redis\.password/);
+  assert.equal(await store.claim("a", "edge-a", 60), "unavailable");
+  await server.cli("-a", "the-right-one", "--no-auth-warning", "config", "set", "requirepass", "hunter2-wrong");
+  await ready(store);
+  assert.ok(!log().includes("hunter2"));
+});
+
+test("no password where one is needed is told", async (t) => {
+  const server = await startRedis({ config: ["requirepass the-right-one"] });
+  t.after(() => server.stop());
+  const { store } = open(t, redisOptionsOf(server));
+  await unready(store, /NOAUTH.*check store\.redis\.username/);
+});
+
+const RIGHTS =
+  "~breakwater:* +evalsha +eval +time +hset +hget +hmget +hgetall +hdel +pexpire +pttl +rpush +llen +lrange +ltrim +del +client|setname +select";
+
+test("an ACL user with the rights of docs/store.md can do everything", async (t) => {
+  const server = await startRedis({ config: [`user edge on >pass-for-edge ${RIGHTS}`] });
+  t.after(() => server.stop());
+  const options = redisOptionsOf(server, { username: "edge", password: new Secret("pass-for-edge"), db: 3 });
+  const { store } = await openReady(t, options);
+  const { epoch } = granted(await store.claim("a", "edge-a", 60));
+  assert.equal(await store.save("a", epoch, STATE, 60), "saved");
+  assert.equal(await store.append("a", epoch, 1, stanzas(1, 3), 60), "stored");
+  assert.equal(await store.trim("a", epoch, 1), "trimmed");
+  assert.equal(granted(await store.load("a", epoch, 1, 1e6)).stanzas.length, 2);
+  assert.equal(granted(await store.rotate()).length, 1);
+  assert.equal(await store.release("a", epoch), "released");
+});
+
+for (const lacking of RIGHTS.split(" ").filter((right) => /^\+(?!client|select)/.test(right))) {
+  test(`an ACL user without ${lacking} is told before a session needs it`, async (t) => {
+    const server = await startRedis();
+    t.after(() => server.stop());
+    await server.cli(
+      "acl",
+      "setuser",
+      "edge",
+      "reset",
+      "on",
+      ">pass-for-edge",
+      ...RIGHTS.split(" "),
+      `-${lacking.slice(1)}`,
+    );
+    const { store } = open(t, redisOptionsOf(server, { username: "edge", password: new Secret("pass-for-edge") }));
+    await unready(store, /(NOPERM|can't run|No permissions).*the ACL user lacks a right: docs\/store\.md/i);
+  });
+}
+
+test("after its end a store answers unavailable and does not connect again", async (t) => {
+  const server = await startRedis();
+  t.after(() => server.stop());
+  const { store } = await openReady(t, redisOptionsOf(server));
+  store.close();
+  assert.equal(await store.read("a"), "unavailable");
+  await until(async () => !(await server.cli("client", "list")).includes("breakwater"), "its connection is gone");
+});
