@@ -35,6 +35,8 @@ export interface ChurnResult {
   endedSessions: string[];
 }
 
+/** Longer than an edge takes to give up a connection to its core that has died without a word. */
+const SETTLE_MS = 90_000;
 /** How long a client tries to return. */
 const RETURN_MS = 60_000;
 
@@ -162,7 +164,7 @@ class Phone {
 
   /** Until everything that the partner sent has come, or long enough to say that it never will. */
   async settle(): Promise<void> {
-    const until = Date.now() + 30_000;
+    const until = Date.now() + SETTLE_MS;
     while (Date.now() < until && !this.#gaveUp && this.#received.size < this.#partner!.#sent) {
       await Promise.race([new Promise<void>((resolve) => (this.#wake = resolve)), pause(250)]);
       if (this.#client?.isClosed) await this.#return();
