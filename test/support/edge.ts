@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../src/base/clock.ts";
 import { createLog, silentLog } from "../../src/base/log.ts";
-import { type Breakwater, start } from "../../src/breakwater.ts";
+import { type Breakwater, type Seat, start } from "../../src/breakwater.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import { ConfigMistakes } from "../../src/config/mistakes.ts";
 import { developmentCertificate } from "../../src/tls/development-certificate.ts";
@@ -33,6 +33,8 @@ export interface EdgeOptions {
   listenHost?: string;
   /** The time of an edge in this process, when the test turns it. */
   clock?: Clock;
+  /** Of an edge in this process that is one of several. It has no metrics. */
+  seat?: Seat;
 }
 
 /** A running edge of the test's own, with everything on free ports of loopback. */
@@ -112,6 +114,7 @@ export async function startEdge(options: EdgeOptions): Promise<TestEdge> {
     config: loaded.config,
     log: level ? createLog({ level }) : silentLog,
     ...(options.clock === undefined ? {} : { clock: options.clock }),
+    ...(options.seat === undefined ? {} : { seat: options.seat }),
   });
   const ports = breakwater.listeners.map((address) => address.port);
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${breakwater.ops.port}/metrics`)).text();

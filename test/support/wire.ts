@@ -14,6 +14,7 @@ export interface WireOptions extends Partial<FakeCoreScript> {
   listenerConfigs?: NonNullable<EdgeOptions["listenerConfigs"]>;
   /** The test turns the clock. */
   turned?: boolean;
+  seat?: NonNullable<EdgeOptions["seat"]>;
 }
 
 /** A fake core, an edge in front of it, and clients of the plaintext listener: nothing of it outlives the test. */
@@ -30,7 +31,16 @@ export class Wire {
   }
 
   static async start(t: TestContext, options: WireOptions = {}): Promise<Wire> {
-    const { config, coreConfig, coreKind = "other", domains, listenerConfigs, turned = false, ...script } = options;
+    const {
+      config,
+      coreConfig,
+      coreKind = "other",
+      domains,
+      listenerConfigs,
+      turned = false,
+      seat,
+      ...script
+    } = options;
     const core = await FakeCore.listen(script);
     t.after(() => core.close());
     const clock = new TurnedClock();
@@ -40,6 +50,7 @@ export class Wire {
     if (domains !== undefined) edgeOptions.domains = domains;
     if (listenerConfigs !== undefined) edgeOptions.listenerConfigs = listenerConfigs;
     if (turned) edgeOptions.clock = clock;
+    if (seat !== undefined) edgeOptions.seat = seat;
     const edge = await startEdge(edgeOptions);
     const wire = new Wire(core, edge, clock);
     t.after(async () => {

@@ -1,4 +1,4 @@
-import { Agent, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse, request as send } from "node:http";
+import { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse, request as send } from "node:http";
 import { connect, type Socket } from "node:net";
 import { constants, gunzipSync } from "node:zlib";
 import { secretId } from "../../base/ids.ts";
@@ -88,8 +88,7 @@ export class BoshRelay implements HttpRoute {
 
   #exchange(socket: Socket, request: IncomingMessage, response: ServerResponse, client: Endpoint): void {
     const headers = { ...endToEnd(request.headers), [RELAYED_FOR]: client.address };
-    const agent = new Agent({ keepAlive: false });
-    const passed = send({ agent, createConnection: () => socket, method: "POST", path: this.path, headers });
+    const passed = send({ createConnection: () => socket, method: "POST", path: this.path, headers });
     passed.on("error", (error) => this.#unavailable(error, request, response));
     passed.once("response", (answered) => {
       // What may still come of the body is not worth reading.
