@@ -8,8 +8,11 @@ import { client, jid, xml } from "@xmpp/client";
 
 const USAGE = `node scripts/chat.mjs me@example.org peer@example.org [--password pw] [--host 127.0.0.1] [--port 5222]
 
-Each line goes to the peer. /cut tears the connection, /quit or Ctrl-D ends. NODE_EXTRA_CA_CERTS=FILE names an
-authority to trust.`;
+Each line goes to the peer. /cut tears the connection, /quit or Ctrl-D ends. With --port 5222,6222 each new connection
+takes the next of the ports. NODE_EXTRA_CA_CERTS=FILE names an authority to trust.`;
+
+/** So often in a row it tries to come back, a second apart, before it gives up. */
+const MAX_ATTEMPTS = 15;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -27,13 +30,14 @@ if (values.help || !me || !peer) {
 }
 
 const { local: username, domain } = jid(me);
-const service = `xmpp://${values.host}:${values.port}`;
-const xmpp = client({ service, domain, credentials });
+const ports = values.port.split(",");
+const xmpp = client({ service: serviceAt(ports[0]), domain, credentials });
 xmpp.timeout = 20_000; // two seconds are little for a machine that has just begun
 const waiting = [];
 let ready = false;
-let cut = false;
 let leaving = false;
+let wasOnline = false;
+let failures = 0; // since we were online
 
 xmpp.on("stanza", (stanza) => {
   const body = stanza.is("message") && stanza.getChildText("body");
@@ -42,22 +46,42 @@ xmpp.on("stanza", (stanza) => {
 xmpp.on("online", async (address) => {
   await acknowledging();
   await xmpp.send(xml("presence"));
-  console.log(`You are ${address}.${cut ? " (a new session)" : " Write to your peer; /cut tears the connection."}`);
+  console.log(
+    `You are ${address}${onPort()}.${wasOnline ? " (a new session)" : " Write to your peer; /cut tears the connection."}`,
+  );
+  wasOnline = true;
+  failures = 0;
   sendWaiting();
 });
 xmpp.streamManagement.on("resumed", () => {
-  console.log("Back: the session was resumed.");
+  failures = 0;
+  console.log(`Back: the session was resumed${onPort()}.`);
   setImmediate(sendWaiting); // the library is about to say that it is online
+});
+xmpp.streamManagement.on("fail", (stanza) => {
+  const body = !leaving && stanza.getChildText("body");
+  if (body) console.log(`The session is lost, and nobody has confirmed: ${body}`);
 });
 xmpp.on("disconnect", () => {
   ready = false;
-  if (cut && !leaving) console.log("The connection is gone; back in a moment …");
+  if (wasOnline && failures === 0 && !leaving) console.log("The connection is gone; back in a moment …");
+  failures++;
+  ports.push(ports.shift());
+  xmpp.options.service = serviceAt(ports[0]); // the library is about to try again
 });
 xmpp.on("error", (error) => {
-  if (cut) return; // it tries again by itself
+  if (wasOnline ? failures < MAX_ATTEMPTS : error.code === "ECONNREFUSED" && failures < ports.length - 1) return;
   console.error(hint(error));
   process.exit(1);
 });
+
+function serviceAt(port) {
+  return `xmpp://${values.host}:${port}`;
+}
+
+function onPort() {
+  return ports.length > 1 ? ` on port ${ports[0]}` : "";
+}
 
 // Inside TLS, and xmpp.js would compute two seconds for SCRAM.
 function credentials(authenticate, mechanisms) {
@@ -70,6 +94,7 @@ function hint(error) {
     return `The certificate is not trusted (${error.message}): set NODE_EXTRA_CA_CERTS to the authority's file.`;
   }
   if (error.code === "ECONNREFUSED") return `Nothing listens on ${values.host}:${values.port}: is it the right --port?`;
+  if (wasOnline) return `${me} does not come back: ${error.message || error.name}`;
   return `${me} cannot log in: ${error.message || error.name}`;
 }
 
@@ -99,7 +124,6 @@ function sendWaiting() {
 
 // As when the phone leaves the cell: no end of the stream, no end of TLS.
 function tear() {
-  cut = true;
   (xmpp.socket?.socket ?? xmpp.socket)?.destroy();
 }
 

@@ -13,8 +13,8 @@ import { requirePorts } from "./quickstart/ports.mjs";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
 
-/** The program of each core that this can start, and Debian's package of the same name. */
-const CORE_PROGRAM = { prosody: "prosody", ejabberd: "ejabberdctl" };
+/** Debian's packages that this may need, and the program that shows that one is there. */
+const PROGRAM = { prosody: "prosody", ejabberd: "ejabberdctl", "redis-server": "redis-server" };
 
 async function main() {
   if (Number(process.versions.node.split(".")[0]) < 20) {
@@ -25,10 +25,14 @@ async function main() {
     console.log(HELP);
     return;
   }
-  await requirePorts(options.ports); // before anything is installed: it is told at once
+  await requirePorts(options.edges); // before anything is installed: it is told at once
   ensureNpmPackages(root);
-  const program = options.upstream === null ? CORE_PROGRAM[options.core] : null;
-  if (program && !findProgram(program)) ensureDebianPackages([options.core]);
+  const needed = [
+    ...(options.upstream === null ? [options.core] : []),
+    ...(options.edges.length > 1 ? ["redis-server"] : []),
+  ];
+  const missing = needed.filter((name) => !findProgram(PROGRAM[name]));
+  if (missing.length > 0) ensureDebianPackages(missing);
   handOver(options);
 }
 

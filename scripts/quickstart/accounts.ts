@@ -1,10 +1,10 @@
 import { messageOf } from "../../src/base/errors.ts";
 import { RawClient } from "../../test/support/clients/raw-client.ts";
 import type { DemoEdge } from "./edge.ts";
-import { HOST, PASSWORD, type QuickstartOptions, Trouble, userNames } from "./options.ts";
+import { type DemoOptions, HOST, PASSWORD, Trouble, userNames } from "./options.ts";
 
 /** Logs every demo account in once, through the edge. Throws a Trouble at the first that a foreign core does not have. */
-export async function requireAccounts(options: QuickstartOptions, edge: DemoEdge): Promise<void> {
+export async function requireAccounts(options: DemoOptions, edge: DemoEdge): Promise<void> {
   for (const user of userNames(options.accounts)) {
     try {
       await logIn(user, options.domain, edge);

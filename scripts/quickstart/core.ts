@@ -1,9 +1,9 @@
 import { messageOf } from "../../src/base/errors.ts";
 import { type Core, startCore } from "../../test/support/cores/index.ts";
-import { PASSWORD, type QuickstartOptions, Trouble, tail, userNames } from "./options.ts";
+import { type DemoOptions, PASSWORD, Trouble, tail, userNames } from "./options.ts";
 
 /** A core of the quickstart's own: on loopback, in a directory of its own, with what people use switched on. */
-export async function startDemoCore(options: QuickstartOptions): Promise<Core> {
+export async function startDemoCore(options: DemoOptions): Promise<Core> {
   const kind = options.core === "ejabberd" ? "ejabberd" : "prosody";
   let core: Core;
   try {

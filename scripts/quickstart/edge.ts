@@ -2,16 +2,17 @@ import { X509Certificate } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { get } from "node:https";
 import { resolve } from "node:path";
-import { developmentCertificate } from "../../src/tls/development-certificate.ts";
+import { type DevelopmentCertificate, developmentCertificate } from "../../src/tls/development-certificate.ts";
 import { freePort, streamFeatures } from "../../test/support/cores/index.ts";
 import { Program } from "../../test/support/cores/program.ts";
+import type { Kept } from "./keeper.ts";
 import { HOST, PASSWORD, type QuickstartOptions, Trouble, tail, userNames } from "./options.ts";
 import type { PageFacts } from "./page.ts";
 
 const PROCESS = resolve(import.meta.dirname, "edge-process.ts");
 const START_LIMIT_MS = 30_000;
-const WEBSOCKET_PATH = "/ws";
-const BOSH_PATH = "/http-bind";
+export const WEBSOCKET_PATH = "/ws";
+export const BOSH_PATH = "/http-bind";
 
 // As bin/breakwater sets them, so that this process weighs what one of an operator weighs; for up to 50,000 sessions.
 const MALLOC = {
@@ -28,8 +29,25 @@ export interface Upstream {
   readonly proxyProtocol: "off" | "v2";
 }
 
+/** What edges beside each other have in common: clients trust all of them, and each goes on with the others' sessions. */
+export interface Fellowship {
+  readonly certificate: DevelopmentCertificate;
+  readonly resumeSecret: string;
+  readonly redisPort: number;
+}
+
+/** Who this one is among the edges. */
+interface Place {
+  /** For people. */
+  readonly name: string;
+  readonly fellowship: Fellowship | null;
+}
+
+const ALONE: Place = { name: "Breakwater", fellowship: null };
+
 /** Breakwater in a process of its own, with the newcomer's page beside it; it and its files go with this process. */
-export class DemoEdge {
+export class DemoEdge implements Kept {
+  readonly name: string;
   readonly starttls: number;
   readonly tls: number;
   readonly https: number;
@@ -39,24 +57,29 @@ export class DemoEdge {
   readonly #program = new Program("demo", undefined);
   readonly #options: QuickstartOptions;
   readonly #upstream: Upstream;
+  readonly #fellowship: Fellowship | null;
 
-  private constructor(options: QuickstartOptions, upstream: Upstream, ports: QuickstartOptions["ports"]) {
+  private constructor(options: QuickstartOptions, upstream: Upstream, { name, fellowship }: Place) {
+    const { ports } = options;
+    this.name = name;
     this.#options = options;
     this.#upstream = upstream;
+    this.#fellowship = fellowship;
     this.starttls = ports.starttls;
     this.tls = ports.tls;
     this.https = ports.https;
     this.ops = ports.ops;
-    const { ca, certificate, key } = developmentCertificate([options.domain]);
+    const { ca, certificate, key } = fellowship?.certificate ?? developmentCertificate([options.domain]);
     this.fingerprint = new X509Certificate(certificate).fingerprint256;
     writeFileSync(this.path("ca.pem"), ca);
     writeFileSync(this.path("edge.crt"), certificate);
     writeFileSync(this.path("edge.key"), key, { mode: 0o600 });
+    if (fellowship) writeFileSync(this.path("resume.secret"), fellowship.resumeSecret, { mode: 0o600 });
     writeFileSync(this.path("breakwater.yaml"), this.#configuration());
   }
 
   /** Resolves when clients can log in; throws a Trouble that says why they cannot, and leaves nothing running. */
-  static async start(options: QuickstartOptions, upstream: Upstream): Promise<DemoEdge> {
+  static async start(options: QuickstartOptions, upstream: Upstream, place: Place = ALONE): Promise<DemoEdge> {
     const { starttls, tls, https, ops } = options.ports;
     const ports = {
       starttls: starttls || (await freePort()),
@@ -64,17 +87,27 @@ export class DemoEdge {
       https: https || (await freePort()),
       ops: ops || (await freePort()),
     };
-    const edge = new DemoEdge(options, upstream, ports);
+    const edge = new DemoEdge({ ...options, ports }, upstream, place);
     try {
-      const facts = JSON.stringify(edge.#pageFacts());
-      const env = { ...MALLOC, ...process.env };
-      edge.#program.start(process.execPath, [PROCESS, edge.path("breakwater.yaml"), facts], env);
-      await edge.#ready();
+      await edge.restart();
     } catch (error) {
       await edge.stop();
       throw error;
     }
     return edge;
+  }
+
+  /** Starts the process (again): same ports, same files. Resolves when clients can log in; else it does not run. */
+  async restart(): Promise<void> {
+    const facts = JSON.stringify(this.#pageFacts());
+    const env = { ...MALLOC, ...process.env };
+    this.#program.start(process.execPath, [PROCESS, this.path("breakwater.yaml"), facts], env);
+    try {
+      await this.#ready();
+    } catch (error) {
+      await this.#program.end();
+      throw error;
+    }
   }
 
   get pid(): number {
@@ -126,13 +159,17 @@ export class DemoEdge {
   async #ready(): Promise<void> {
     const deadline = performance.now() + START_LIMIT_MS;
     for (;;) {
-      const state = await this.#readiness();
-      if (state === "ready") break;
+      const failing = await this.#failing();
+      if (failing?.length === 0) break;
       if (!this.running) throw new Trouble(`Breakwater does not start: ${whyNot(await this.log())}`);
-      if (state !== null)
-        throw new Trouble(`Breakwater cannot serve anybody: ${state}. Is the core running, and does it listen there?`);
+      const reasons = failing?.map((check) => check.reason).join("; ") ?? "nobody answers at /readyz";
+      // Redis is there before the edge, which is on its way to it.
+      if (failing?.some((check) => check.name !== "store"))
+        throw new Trouble(
+          `Breakwater cannot serve anybody: ${reasons}. Is the core running, and does it listen there?`,
+        );
       if (performance.now() > deadline)
-        throw new Trouble(`Breakwater is not ready in time:\n${tail(await this.log())}`);
+        throw new Trouble(`Breakwater is not ready in time (${reasons}):\n${tail(await this.log())}`);
       await new Promise((resolve) => setTimeout(resolve, 25));
     }
     // Up to the core: a stream inside TLS has the core's own features.
@@ -142,13 +179,12 @@ export class DemoEdge {
     await pageAnswers(this.https, this.ca);
   }
 
-  /** "ready", why not in the edge's own words, or null while nobody answers. */
-  async #readiness(): Promise<string | null> {
+  /** What keeps clients away, in the edge's own words: nothing when it is ready. Null while nobody answers. */
+  async #failing(): Promise<{ name: string; reason: string }[] | null> {
     try {
       const response = await fetch(`http://${HOST}:${this.ops}/readyz`);
-      if (response.status === 200) return "ready";
-      const { failing } = (await response.json()) as { failing: { reason: string }[] };
-      return failing.map((check) => check.reason).join("; ");
+      if (response.status === 200) return [];
+      return ((await response.json()) as { failing: { name: string; reason: string }[] }).failing;
     } catch {
       return null;
     }
@@ -178,8 +214,14 @@ http:
 cores:
   - { name: ${kind}, kind: ${kind}, connect: ${JSON.stringify(connect)}, proxy_protocol: "${proxyProtocol}" }
 ops: { listen: "${HOST}:${this.ops}" }
-`;
+${this.#fellowship ? sharing(this.#fellowship) : ""}`;
   }
+}
+
+function sharing({ redisPort }: Fellowship): string {
+  return `stream_management: { resume_secret: { file: resume.secret } }
+store: { driver: redis, redis: { nodes: ["${HOST}:${redisPort}"] } }
+`;
 }
 
 function pageAnswers(port: number, ca: string): Promise<void> {

@@ -3,6 +3,7 @@
 import { accessSync, constants, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { EDGE_STEP } from "./ports.mjs";
 
 /** The command line is wrong; the message says how it would be right. */
 export class UsageError extends Error {}
@@ -11,6 +12,8 @@ const STARTABLE = ["prosody", "ejabberd"];
 const KINDS = [...STARTABLE, "tigase", "openfire", "mongooseim", "other"];
 const DEFAULT_PORTS = { starttls: 5222, tls: 5223, https: 5443, ops: 9090 };
 const MAX_ACCOUNTS = 100_000;
+const MAX_EDGES = 4;
+const MAX_PORT = 65_535;
 
 export const HELP = `npm run quickstart -- [options]
 
@@ -27,17 +30,21 @@ first. Ctrl-C stops all that it started.
   --ports LIST       where Breakwater listens, on 127.0.0.1; 0 is any free port. Default:
                      starttls=5222,tls=5223,https=5443,ops=9090 (https: WebSocket at /ws, BOSH at /http-bind, and the
                      page, which takes BOSH with /?transport=bosh)
-  --json FILE        once everything is ready, write domain, endpoints, accounts, authority, metrics address and
-                     process ids to FILE
+  --edges N          start N edges beside each other (default: 1, at most ${MAX_EDGES}) with a Redis from Debian, each at the ports of
+                     the one before + ${EDGE_STEP}. Kill one with kill -9 while accounts chat: its clients go on at another,
+                     and it is started again
+  --json FILE        once everything is ready, write domain, endpoints, accounts, authority, metrics address,
+                     edges, Redis and process ids to FILE, and again whenever one of them has been started again
   --help             this text
 
 Examples:
   npm run quickstart
   npm run quickstart -- --core ejabberd --accounts 10
+  npm run quickstart -- --edges 2
   npm run quickstart -- --upstream tcp://127.0.0.1:14322 --domain example.org --core prosody
   npm run quickstart -- --ports starttls=15222,tls=15223,https=15443,ops=19090 --json demo.json`;
 
-const OPTIONS = ["core", "upstream", "domain", "accounts", "ports", "json"];
+const OPTIONS = ["core", "upstream", "domain", "accounts", "ports", "edges", "json"];
 
 /** What is asked for, complete and checked as far as that is possible without a look at the machine; or "help". */
 export function readOptions(args) {
@@ -52,7 +59,7 @@ export function readOptions(args) {
     upstream,
     domain: given.domain === undefined ? "localhost" : domainOf(given.domain),
     accounts: accountsOf(given.accounts, upstream),
-    ports: portsOf(given.ports ?? ""),
+    edges: portsOfEdges(portsOf(given.ports ?? ""), edgesOf(given.edges)),
     json: given.json === undefined ? null : fileOf(given.json),
   };
 }
@@ -110,16 +117,39 @@ function portsOf(text) {
   for (const item of text.split(",").filter((part) => part !== "")) {
     const [name, port, ...more] = item.split("=");
     if (!names.includes(name)) throw new UsageError(`--ports has no "${name}"${hint(name, names)}`);
-    if (more.length > 0 || !/^\d{1,5}$/.test(port ?? "") || Number(port) > 65_535) {
+    if (more.length > 0 || !/^\d{1,5}$/.test(port ?? "") || Number(port) > MAX_PORT) {
       throw new UsageError(`--ports ${item}: write it as ${name}=${DEFAULT_PORTS[name]}`);
     }
     ports[name] = Number(port);
   }
-  for (const [i, name] of names.entries()) {
-    const twin = names.slice(0, i).find((other) => ports[other] === ports[name] && ports[name] !== 0);
-    if (twin) throw new UsageError(`--ports gives port ${ports[name]} to both ${twin} and ${name}: choose another one`);
-  }
   return ports;
+}
+
+function edgesOf(text = "1") {
+  const count = Number(text);
+  if (/^\d$/.test(text) && count >= 1 && count <= MAX_EDGES) return count;
+  throw new UsageError(`--edges ${text}: write a number from 1 to ${MAX_EDGES}`);
+}
+
+/** The ports of each edge. Throws when there are not enough, or when two are the same. */
+function portsOfEdges(first, count) {
+  const owners = new Map();
+  return Array.from({ length: count }, (_, i) => {
+    const ports = Object.entries(first).map(([name, port]) => [name, port && port + i * EDGE_STEP]);
+    for (const [name, port] of ports) {
+      const owner = count === 1 ? name : `${name} of edge ${i + 1}`;
+      if (port > MAX_PORT) {
+        const highest = MAX_PORT - (count - 1) * EDGE_STEP;
+        throw new UsageError(
+          `--ports ${name}=${first[name]}: there is no port ${port} for edge ${i + 1}; ${highest} is the last`,
+        );
+      }
+      const twin = owners.get(port);
+      if (twin) throw new UsageError(`--ports gives port ${port} to both ${twin} and ${owner}: choose another one`);
+      if (port !== 0) owners.set(port, owner);
+    }
+    return Object.fromEntries(ports);
+  });
 }
 
 function fileOf(text) {

@@ -1,5 +1,5 @@
-/** What options.mjs makes of the command line. */
-export interface QuickstartOptions {
+/** What belongs to the whole of it, however many edges there are. */
+export interface DemoOptions {
   /** The core to start, or with `upstream` what that one is. */
   readonly core: "prosody" | "ejabberd" | "tigase" | "openfire" | "mongooseim" | "other";
   /** Address of a core that is there already, null to start one. */
@@ -7,10 +7,22 @@ export interface QuickstartOptions {
   readonly domain: string;
   /** user1 … userN. */
   readonly accounts: number;
-  /** 0: any free port. */
-  readonly ports: Record<"starttls" | "tls" | "https" | "ops", number>;
   /** Where the table goes as JSON. */
   readonly json: string | null;
+}
+
+/** Where an edge listens. 0: any free port. */
+export type EdgePorts = Record<"starttls" | "tls" | "https" | "ops", number>;
+
+/** What options.mjs makes of the command line. */
+export interface CommandLine extends DemoOptions {
+  /** One item for each edge to start. */
+  readonly edges: readonly EdgePorts[];
+}
+
+/** The same for one edge. */
+export interface QuickstartOptions extends DemoOptions {
+  readonly ports: EdgePorts;
 }
 
 export const HOST = "127.0.0.1";

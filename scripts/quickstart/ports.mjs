@@ -6,25 +6,32 @@ import { MachineError } from "../machine.mjs";
 
 export const HOST = "127.0.0.1";
 
-/** Throws a MachineError that names every port that cannot be had. */
-export async function requirePorts(ports) {
+/** Each edge listens so much higher than the one before it. */
+export const EDGE_STEP = 1000;
+
+/** Throws a MachineError that names every port of the edges that cannot be had. */
+export async function requirePorts(edges) {
   const troubles = [];
-  for (const [name, port] of Object.entries(ports)) {
-    const code = await listenTrouble(port);
-    if (code !== null) troubles.push(await sentence(name, port, code));
+  for (const [i, ports] of edges.entries()) {
+    for (const [name, port] of Object.entries(ports)) {
+      const code = await listenTrouble(port);
+      if (code === null) continue;
+      const owner = edges.length === 1 ? name : `${name} of edge ${i + 1}`;
+      troubles.push(await sentence(code, { port, owner, name, first: edges[0][name], edges: edges.length }));
+    }
   }
   if (troubles.length > 0) throw new MachineError(troubles.join("\nquickstart: "));
 }
 
-async function sentence(name, port, code) {
+async function sentence(code, { port, owner, name, first, edges }) {
   if (code === "EACCES") {
-    return `this user may not open port ${port} (${name}): choose one from 1024 on, e.g. --ports ${name}=${port + 5000}`;
+    return `this user may not open port ${port} (${owner}): choose one from 1024 on, e.g. --ports ${name}=${first + 5000}`;
   }
-  if (code !== "EADDRINUSE") return `port ${port} (${name}) of ${HOST} cannot be opened: ${code}`;
-  const owner = ownerOf(port);
-  const who = owner === null ? "another program" : `${owner.name} (process ${owner.pid})`;
-  const other = await freePortFrom(port + 10_000 > 65_000 ? 15_000 : port + 10_000);
-  return `port ${port} (${name}) is in use by ${who}: stop it, or choose another one with --ports ${name}=${other}`;
+  if (code !== "EADDRINUSE") return `port ${port} (${owner}) of ${HOST} cannot be opened: ${code}`;
+  const program = ownerOf(port);
+  const who = program === null ? "another program" : `${program.name} (process ${program.pid})`;
+  const other = await freePortFrom(first + 10_000 > 60_000 ? 15_000 : first + 10_000, edges);
+  return `port ${port} (${owner}) is in use by ${who}: stop it, or choose another one with --ports ${name}=${other}`;
 }
 
 /** Null when a program could listen on the port now, else the error's code. */
@@ -36,8 +43,12 @@ function listenTrouble(port) {
   });
 }
 
-async function freePortFrom(first) {
-  for (let port = first; port < 65_535; port++) if ((await listenTrouble(port)) === null) return port;
+/** A port that is free for the first edge, as the ones above it are for the others. */
+async function freePortFrom(lowest, edges) {
+  for (let port = lowest; port + (edges - 1) * EDGE_STEP < 65_535; port++) {
+    const all = Array.from({ length: edges }, (_, i) => listenTrouble(port + i * EDGE_STEP));
+    if ((await Promise.all(all)).every((trouble) => trouble === null)) return port;
+  }
   return 0;
 }
 

@@ -14,11 +14,16 @@ const ROOT = resolve(import.meta.dirname, "../..");
 const PATIENCE_MS = 90_000;
 const FREE_PORTS = "starttls=0,tls=0,https=0,ops=0";
 
-interface Facts {
-  domain: string;
+interface Endpoints {
   starttls: { host: string; port: number };
   tls: { host: string; port: number };
   https: { host: string; port: number; websocket: string; bosh: string };
+}
+
+interface Facts extends Endpoints {
+  domain: string;
+  edges: (Endpoints & { metrics: string; pid: number })[];
+  redis: { host: string; port: number; pid: number } | null;
   accounts: { jid: string; password: string }[];
   ca: string;
   metrics: string;
@@ -66,8 +71,16 @@ function quickstart(t: TestContext, ...args: string[]): Talk {
   return new Talk(t, "npm", "run", "--silent", "quickstart", "--", ...args);
 }
 
+interface Ready {
+  demo: Talk;
+  facts: Facts;
+  /** What its JSON says by now. */
+  factsNow: () => Facts;
+  ports: number[];
+}
+
 /** The quickstart on free ports, once everything is ready. */
-async function ready(t: TestContext, ...args: string[]): Promise<{ demo: Talk; facts: Facts; ports: number[] }> {
+async function ready(t: TestContext, ...args: string[]): Promise<Ready> {
   const scratch = new Scratch("quickstart-test");
   t.after(() => scratch.remove());
   const { starttls, tls, https, ops } = await freePorts("starttls", "tls", "https", "ops");
@@ -82,7 +95,23 @@ async function ready(t: TestContext, ...args: string[]): Promise<{ demo: Talk; f
   );
   await until("its JSON", () => existsSync(json), demo);
   await demo.hears("sessions:");
-  return { demo, facts: JSON.parse(readFileSync(json, "utf8")) as Facts, ports: [starttls, tls, https, ops] };
+  const factsNow = () => JSON.parse(readFileSync(json, "utf8")) as Facts;
+  return { demo, facts: factsNow(), factsNow, ports: [starttls, tls, https, ops] };
+}
+
+/** Two clients, started by the commands that the quickstart has printed, once both are logged in. */
+async function chatAsPrinted(t: TestContext, demo: Talk): Promise<[Talk, Talk]> {
+  const trust = /export NODE_EXTRA_CA_CERTS=\S+/.exec(demo.output)![0];
+  const commands = [...demo.output.matchAll(/node scripts\/chat\.mjs .+/g)].map(([command]) => command);
+  assert.equal(commands.length, 2);
+  const [one, two] = commands.map((command) => new Talk(t, "sh", "-c", `${trust}; exec ${command}`)) as [Talk, Talk];
+  await Promise.all([one.hears("You are user1@localhost/"), two.hears("You are user2@localhost/")]);
+  return [one, two];
+}
+
+/** What a chat client has shown of its peer's messages. */
+function received({ output }: Talk): string[] {
+  return [...output.matchAll(/^user\d@localhost: (.+)$/gm)].map(([, text]) => text!);
 }
 
 /** The process and all below it. */
@@ -139,17 +168,16 @@ for (const core of ALL_CORES) {
     ]) {
       await (await RawClient.login({ ...over, user: "user1", password: "pw" })).end();
     }
+    const { starttls, tls, metrics: metricsUrl, pids } = facts;
+    assert.deepEqual(facts.edges, [{ starttls, tls, https: facts.https, metrics: metricsUrl, pid: pids.edge }]);
+    assert.equal(facts.redis, null);
     assert.match(demo.output, new RegExp(`browser: https://localhost:${https}/ is a chat of two`));
     const fingerprint = new X509Certificate(readFileSync(join(dirname(facts.ca), "edge.crt"))).fingerprint256;
     assert.ok(demo.output.includes(fingerprint), "what the browser shows of the certificate");
     const everything = family(demo.child.pid!);
     assert.ok(everything.includes(facts.pids.edge) && everything.includes(facts.pids.core!));
 
-    const trust = /export NODE_EXTRA_CA_CERTS=\S+/.exec(demo.output)![0];
-    const commands = [...demo.output.matchAll(/node scripts\/chat\.mjs .+/g)].map(([command]) => command);
-    assert.equal(commands.length, 2);
-    const [one, two] = commands.map((command) => new Talk(t, "sh", "-c", `${trust}; exec ${command}`)) as [Talk, Talk];
-    await Promise.all([one.hears("You are user1@localhost/"), two.hears("You are user2@localhost/")]);
+    const [one, two] = await chatAsPrinted(t, demo);
     one.say("a butterfly: 🦋");
     await two.hears("user1@localhost: a butterfly: 🦋");
     two.say("/cut");
@@ -167,6 +195,53 @@ for (const core of ALL_CORES) {
     await nothingIsLeft(everything, ports, [facts.ca]);
   });
 }
+
+test("one of two edges is killed while two accounts chat: everything arrives, once, and the edge comes back", async (t) => {
+  const { demo, facts, factsNow } = await ready(t, "--edges", "2", "--ports", FREE_PORTS);
+  const [first, second] = facts.edges as [Facts["edges"][0], Facts["edges"][0]];
+  const ports = [facts.redis!.port];
+  for (const { starttls, tls, https, metrics } of facts.edges) {
+    ports.push(starttls.port, tls.port, https.port, Number(new URL(metrics).port));
+    assert.match(await (await fetch(metrics)).text(), /^breakwater_store_up 1$/m, "it reaches Redis");
+  }
+  const everything = family(demo.child.pid!);
+  for (const pid of [first.pid, second.pid, facts.redis!.pid]) assert.ok(everything.includes(pid));
+
+  const [one, two] = await chatAsPrinted(t, demo);
+  await two.hears(`on port ${second.starttls.port}. Write`);
+  one.say("before");
+  await two.hears("user1@localhost: before");
+  process.kill(second.pid, "SIGKILL");
+  one.say("to the lost edge");
+  two.say("from the lost edge");
+  await two.hears("The connection is gone");
+  one.say("to nobody");
+  two.say("from nobody");
+  await two.hears(`Back: the session was resumed on port ${first.starttls.port}.`);
+
+  await demo.hears(`Edge 2 (process ${second.pid}) has ended; it is started again in 2 s.`);
+  await demo.hears("Edge 2 is back: process ");
+  await until("its new process id", () => factsNow().edges[1]!.pid !== second.pid, demo);
+  const back = factsNow().edges[1]!;
+  assert.ok(family(demo.child.pid!).includes(back.pid));
+  assert.deepEqual({ ...back, pid: second.pid }, second);
+  two.say("/cut");
+  await two.hears(`Back: the session was resumed on port ${second.starttls.port}.`);
+  await demo.hears("takeovers: 2 | edges up: 2 of 2");
+
+  one.say("last");
+  two.say("last");
+  await Promise.all([one.hears("user2@localhost: last"), two.hears("user1@localhost: last")]);
+  assert.deepEqual(received(two), ["before", "to the lost edge", "to nobody", "last"]);
+  assert.deepEqual(received(one), ["from the lost edge", "from nobody", "last"]);
+  for (const chat of [one, two]) chat.say("/quit");
+  await Promise.all([one.ended, two.ended]);
+
+  everything.push(...family(demo.child.pid!));
+  demo.child.kill("SIGINT");
+  assert.equal(await demo.ended, 0, demo.output);
+  await nothingIsLeft(everything, ports, [facts.ca]);
+});
 
 test("the core has what people use: rooms, carbons, archive, PEP, vCards", async (t) => {
   const { demo, facts } = await ready(t, "--domain", "chat.example", "--accounts", "1");
@@ -239,6 +314,10 @@ test("a port in use is told with its owner and a way out", async (t) => {
   );
   assert.match(demo.output, told);
   assert.match(demo.output, /--ports tls=\d+$/m);
+
+  const two = quickstart(t, "--edges", "2", "--ports", `starttls=0,tls=${port - 1000},https=0,ops=0`);
+  assert.equal(await two.ended, 69);
+  assert.match(two.output, new RegExp(`^quickstart: port ${port} \\(tls of edge 2\\) is in use by`, "m"));
 });
 
 test("a core that nobody listens at is told", async (t) => {
@@ -255,6 +334,9 @@ for (const [args, told] of [
   [["--upstream", "tcp://127.0.0.1:1"], "--upstream needs --domain"],
   [["--ports", "stattls=1"], '--ports has no "stattls"; did you mean starttls?'],
   [["--accounts", "many"], "--accounts many: write a number"],
+  [["--edges", "5"], "--edges 5: write a number from 1 to 4"],
+  [["--edges", "2", "--ports", "tls=6222"], "port 6222 to both tls of edge 1 and starttls of edge 2"],
+  [["--edges", "3", "--ports", "ops=64000"], "there is no port 66000 for edge 3; 63535 is the last"],
   [["--json", "/none/demo.json"], "/none is no folder that can be written"],
 ] as const) {
   test(`a mistake is told before anything is installed or started: ${args.join(" ")}`, async (t) => {
