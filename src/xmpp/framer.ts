@@ -126,6 +126,11 @@ export class StanzaFramer {
     }
   }
 
+  /** The last frame is no longer needed: lets go of its bytes, if they were the last of the chunk. */
+  release(): void {
+    if (this.#at >= this.#end) this.#dropChunk();
+  }
+
   /** A new stream begins at the next unread byte (RFC 6120 §4.3.3). */
   restart(): void {
     const carry = this.#carry;

@@ -20,7 +20,7 @@ const SMALL_ENTRIES = 16;
 // Busy sessions empty their queue a few times a second: what a queue gives back is kept for the next one.
 const spareBuffers: Buffer[] = [];
 const spareEntries: Int32Array[] = [];
-const MAX_SPARE = 1024;
+const MAX_SPARE = 256;
 
 /**
  * Stanzas owed to the client: sent and not yet acknowledged, and behind the cursor those not yet sent (XEP-0198 §4).

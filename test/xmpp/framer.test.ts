@@ -494,6 +494,19 @@ test("a retained frame outlives its chunk", () => {
   assert.equal(kept.toString(), "<a>kept</a>");
 });
 
+test("a chunk that is read to its end can be let go, and nothing is lost of one that is not", () => {
+  const framer = new StanzaFramer(LIMITS);
+  framer.feed(Buffer.from(`${HEADER}<a/><b/>`), true);
+  one(framer);
+  const frame = one(framer);
+  framer.release();
+  assert.equal(textOf(frame), "<a/>");
+  assert.equal(textOf(one(framer)), "<b/>");
+  framer.release();
+  assert.equal(frame.bytes.length, 0);
+  assert.deepEqual(pull(framer, "<c/>"), ["<c/>"]);
+});
+
 test("a chunk may begin anywhere in its memory", () => {
   const text = `${HEADER}<message from="a'b" to='c"d'>text &amp; 'quoted' "so" > é</message><presence/>`;
   for (let offset = 0; offset < 9; offset++) {

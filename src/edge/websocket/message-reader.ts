@@ -31,7 +31,12 @@ export class MessageReader {
     this.#opened = false;
   }
 
-  /** The frame is valid until the next call. "close": `<close/>`. Null: nothing but white space. */
+  /** Lets go of the message that was read, which may be a slice of a large chunk. */
+  release(): void {
+    this.#framer.release();
+  }
+
+  /** The frame is valid until the next call, or `release`. "close": `<close/>`. Null: nothing but white space. */
   read(message: Buffer): Frame | "close" | null {
     const framer = this.#framer;
     if (!this.#opened) {

@@ -278,6 +278,7 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
     if (frame === "close") owner.linkStreamEnd(this);
     else if (frame.kind === KIND.streamHeader) owner.linkHeader(this, frame);
     else owner.linkFrame(this, frame);
+    this.#reader.release();
   }
 
   #tooBig(text: string): void {
