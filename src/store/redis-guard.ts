@@ -55,6 +55,8 @@ export class RedisGuard {
   /** What the client says about its connection: until there is one again, this is why operations fail. */
   connectionFailed(error: unknown): void {
     this.#connection = troubleOf(error);
+    storeErrors.inc("connect", this.#connection.reason);
+    if (this.#down !== null) this.#found(this.#connection);
   }
 
   connectionClosed(): void {
@@ -92,7 +94,7 @@ export class RedisGuard {
   #refusal(bytes: number): string | null {
     if (this.#closed) return "closed";
     if (this.#down?.reason === "timeout") return "timeout";
-    return this.#inFlight + bytes > MAX_IN_FLIGHT_BYTES ? "busy" : null;
+    return this.#inFlight + bytes + COMMAND_BYTES > MAX_IN_FLIGHT_BYTES ? "busy" : null;
   }
 
   async #timed<T>(cost: number, send: () => Promise<T>): Promise<T> {
@@ -137,7 +139,9 @@ export class RedisGuard {
       await this.#timed(COMMAND_BYTES, this.#options.probe);
       this.#found(null);
     } catch (error) {
-      this.#found(this.#troubleOf(error));
+      const trouble = this.#troubleOf(error);
+      storeErrors.inc("probe", trouble.reason);
+      this.#found(trouble);
     } finally {
       this.#probing = false;
     }
@@ -156,7 +160,6 @@ export class RedisGuard {
       log.info("store available", { redis: place, down_s: Math.round((clock.now() - this.#downSince) / 1000) });
       return;
     }
-    storeErrors.inc("probe", trouble.reason);
     if (before === null) this.#downSince = clock.now();
     // each reason once: what the operator has to do is another then
     if (this.#told.has(trouble.reason)) return;

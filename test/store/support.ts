@@ -1,11 +1,12 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { PassThrough } from "node:stream";
 import { systemClock } from "../../src/base/clock.ts";
 import { createLog } from "../../src/base/log.ts";
 import { openStore } from "../../src/store/open.ts";
 import { type StoreOptions, storeOptions } from "../../src/store/options.ts";
 import type { Store } from "../../src/store/store.ts";
-import type { RedisServer } from "../support/redis.ts";
-import { until } from "../support/wire.ts";
+import { type RedisServer, until } from "../support/redis.ts";
 
 /** Options as from a file: what is not given has its default. `redis` may hold values that a file may not. */
 export function optionsWith(given: { store?: object; redis?: object } = {}): StoreOptions {
@@ -13,9 +14,13 @@ export function optionsWith(given: { store?: object; redis?: object } = {}): Sto
   return { ...defaults, ...given.store, redis: { ...defaults.redis, ...given.redis } };
 }
 
+/** With more patience than by default: a busy machine is no fault of Redis. */
 export function redisOptionsOf(server: RedisServer, redis: object = {}, store: object = {}): StoreOptions {
   const nodes = [{ host: server.host, port: server.port }];
-  return optionsWith({ store: { driver: "redis", ...store }, redis: { nodes, probe_interval: 1, ...redis } });
+  return optionsWith({
+    store: { driver: "redis", ...store },
+    redis: { nodes, probe_interval: 1, timeout: 5, ...redis },
+  });
 }
 
 /** A store together with what it logs. */
@@ -69,4 +74,10 @@ export function stanza(number: number): Buffer {
 
 export function stanzas(from: number, to: number): Buffer[] {
   return Array.from({ length: to - from + 1 }, (_, i) => stanza(from + i));
+}
+
+/** Rights of an ACL user as docs/store.md tells them to operators. */
+export function rightsOf(line: RegExp): string {
+  const text = readFileSync(resolve(import.meta.dirname, "../../docs/store.md"), "utf8").replaceAll("\n`", " `");
+  return line.exec(text)![1]!;
 }

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, test } from "node:test";
+import { Secret } from "../../src/base/secret.ts";
 import { testAuthority } from "../support/certificates.ts";
-import { type RedisServer, startRedis } from "../support/redis.ts";
-import { until } from "../support/wire.ts";
-import { granted, open, openReady, ready, redisOptionsOf, STATE, stanzas, unready } from "./support.ts";
+import { type RedisServer, startRedis, until } from "../support/redis.ts";
+import { granted, open, openReady, ready, redisOptionsOf, rightsOf, STATE, stanzas, unready } from "./support.ts";
 
 const nodesOf = (servers: readonly RedisServer[]) => servers.map(({ host, port }) => ({ host, port }));
 
@@ -23,7 +23,10 @@ test("Sentinel: when the master hangs, its replica takes over with every session
     async () => (await sentinel.cli("sentinel", "replicas", "main")).includes(String(replica.port)),
     "the Sentinel knows the replica",
   );
-  const mode = { mode: "sentinel", master_name: "main", nodes: nodesOf([sentinel]), timeout: 0.5 };
+  const rights = rightsOf(/Sentinels \(in their own ACL\) `([^`]+)`/);
+  await sentinel.cli("acl", "setuser", "edge", "on", ">pass-for-edge", ...rights.split(" "));
+  const login = { sentinel_username: "edge", sentinel_password: new Secret("pass-for-edge") };
+  const mode = { ...login, mode: "sentinel", master_name: "main", nodes: nodesOf([sentinel]), timeout: 1 };
   const { store } = await openReady(t, redisOptionsOf(master, mode));
   const { epoch } = granted(await store.claim("a", "edge-a", 60));
   await store.append("a", epoch, 1, stanzas(1, 3), 60);
@@ -80,6 +83,19 @@ test("Cluster: sessions are spread over its masters, both keys of one together, 
   assert.equal(await to.cli("cluster", "countkeysinslot", String(fresh.slot)), "1");
 });
 
+test("Cluster: an ACL user with the rights of docs/store.md can do everything", async (t) => {
+  const servers = await theCluster();
+  const rights = `${rightsOf(/user breakwater on ><password> (.+)/)} ${rightsOf(/A Cluster needs `([^`]+)`/)}`;
+  for (const server of servers)
+    await server.cli("acl", "setuser", "edge", "on", ">pass-for-edge", ...rights.split(" "));
+  const login = { username: "edge", password: new Secret("pass-for-edge") };
+  const { store } = await openReady(
+    t,
+    redisOptionsOf(servers[0]!, { mode: "cluster", nodes: nodesOf(servers), ...login }),
+  );
+  for (const id of ["a", "b", "c", "d", "e"]) assert.notEqual(await store.claim(id, "edge-a", 60), "unavailable");
+});
+
 test("a node of a cluster that is used as a single Redis is told", async (t) => {
   const servers = await theCluster();
   const { store } = open(t, redisOptionsOf(servers[0]!));
@@ -88,7 +104,7 @@ test("a node of a cluster that is used as a single Redis is told", async (t) => 
 
 test("Cluster: when a master dies the store says so, and heals when it is back", async (t) => {
   const servers = await theCluster();
-  const options = { mode: "cluster", nodes: nodesOf(servers), timeout: 0.5 };
+  const options = { mode: "cluster", nodes: nodesOf(servers), timeout: 1 };
   const { store } = await openReady(t, redisOptionsOf(servers[0]!, options));
   await servers[1]!.kill();
   await unready(store, /cluster|ECONNREFUSED|no answer/i);

@@ -3,7 +3,6 @@ import { createConnection } from "node:net";
 import { testAuthority } from "./certificates.ts";
 import { freePort } from "./cores/ports.ts";
 import { Program, systemAccount } from "./cores/program.ts";
-import { until } from "./wire.ts";
 
 export interface RedisServerOptions {
   /** More lines of redis.conf. */
@@ -116,3 +115,12 @@ sentinel failover-timeout main 2000`
 }
 
 const environment = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" };
+
+/** Waits for a fact that only asking again can tell. Here and not with the edge's helpers: a store needs no edge. */
+export async function until(fact: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const started = performance.now();
+  while (!(await fact())) {
+    if (performance.now() - started > 20_000) throw new Error(`patience ended while waiting until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
