@@ -6,7 +6,7 @@ export interface Trouble {
   readonly text: string;
 }
 
-export type TroubleReason = (typeof KNOWN)[number]["reason"] | "timeout" | "busy" | "disconnected" | "other";
+export type TroubleReason = (typeof KNOWN)[number]["reason"] | "disconnected" | "other";
 
 /** By the first word of Redis' error, or by what Node says. The first that fits counts. */
 const KNOWN = [
@@ -22,6 +22,11 @@ const KNOWN = [
     advice: "it refuses writes until its disk or its replicas are well: see its log",
   },
   { match: /^LOADING/, reason: "loading", advice: "it is reading its data from disk; wait" },
+  {
+    match: /^Socket timeout/,
+    reason: "timeout",
+    advice: "it hangs, or the network loses what is sent: see its host; the edge keeps trying on new connections",
+  },
   { match: /^BUSY/, reason: "timeout", advice: "a script of somebody else blocks it: see SLOWLOG, or SCRIPT KILL" },
   {
     match: /^WRONGPASS|^NOAUTH|^ERR AUTH|invalid password/,
@@ -57,11 +62,11 @@ const KNOWN = [
 ] as const satisfies readonly { match: RegExp; reason: string; advice: string }[];
 
 const LOST =
-  /^Connection is closed|isn't writeable|Command aborted|max retries per request|^(connect|read|write) E|ENOTFOUND|EAI_AGAIN|ECONN|ETIMEDOUT|Socket timeout|Cluster isn't ready/i;
+  /^Connection is closed|isn't writeable|Command aborted|max retries per request|^(connect|read|write) E|ENOTFOUND|EAI_AGAIN|ECONN|ETIMEDOUT|Cluster isn't ready/i;
 
 /** What an error means. */
 export function troubleOf(error: unknown): Trouble {
-  const message = wordsOf(error);
+  const message = wordsOf(error).trim().replace(/\.$/, "");
   const known = KNOWN.find(({ match }) => match.test(message));
   if (known) return { reason: known.reason, text: `${message}: ${known.advice}` };
   if (LOST.test(message))

@@ -76,11 +76,14 @@ test("Cluster: sessions are spread over its masters, both keys of one together, 
 
   // an empty slot changes its master while the client believes in the old one
   const [from, to] = servers as [RedisServer, RedisServer];
-  const target = await to.cli("cluster", "myid");
+  const [source, target] = [await from.cli("cluster", "myid"), await to.cli("cluster", "myid")];
   const fresh = await emptySlotOf(from);
-  for (const server of [to, from]) await server.cli("cluster", "setslot", String(fresh.slot), "node", target);
+  const slot = String(fresh.slot);
+  await to.cli("cluster", "setslot", slot, "importing", source);
+  await from.cli("cluster", "setslot", slot, "migrating", target);
+  for (const server of [to, from]) await server.cli("cluster", "setslot", slot, "node", target);
   assert.equal(granted(await store.claim(fresh.id, "edge-a", 60)).record, null);
-  assert.equal(await to.cli("cluster", "countkeysinslot", String(fresh.slot)), "1");
+  assert.equal(await to.cli("cluster", "countkeysinslot", slot), "1");
 });
 
 test("Cluster: an ACL user with the rights of docs/store.md can do everything", async (t) => {
