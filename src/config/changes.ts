@@ -22,13 +22,14 @@ function kept(node: OptionNode, before: unknown, after: unknown): unknown {
 
 /** Nothing in it can be reloaded. */
 function isFixed(node: OptionNode): boolean {
-  if (node.kind === "value") return node.about.reload === false;
+  if (node.kind === "value" || node.about.reload !== undefined) return node.about.reload === false;
   return node.kind === "list" ? isFixed(node.item) : [...node.keys.values()].every(isFixed);
 }
 
 function changed(node: OptionNode, before: unknown, after: unknown, path: readonly (string | number)[]): string[] {
   if (same(before, after)) return [];
-  if (node.kind === "value") return node.about.reload === false ? [pathText(path)] : [];
+  if (node.kind === "value" || node.about.reload !== undefined)
+    return node.about.reload === false ? [pathText(path)] : [];
   if (node.kind === "section") {
     const inside = [...node.keys].flatMap(([key, child]) =>
       changed(child, at(before, key), at(after, key), [...path, key]),

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { test } from "node:test";
-import { breakwater, configFile, running } from "./support.ts";
+import { breakwater, configFile, freePort, running } from "./support.ts";
 
 test("SIGTERM stops it in order, with exit code 0", async (t) => {
   const { file, opsPort } = await configFile(t);
@@ -38,4 +39,28 @@ test("a port that is taken ends the start with 69 and a sentence", async (t) => 
   const { code, err } = await breakwater("run", "--config", file);
   assert.equal(code, 69);
   assert.match(err, /^breakwater: cannot start: ops\.listen 127\.0\.0\.1:\d+ cannot be opened: another program/m);
+});
+
+test("what keeps workers from starting is told once, and ends the start with the code that one process has", async (t) => {
+  const several = 'workers: 3\nstream_management: { resume_secret: "what all workers know and nobody else" }\n';
+  const { file, text } = await configFile(t, several);
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  t.after(() => taken.close());
+  const { port } = taken.address() as { port: number };
+  writeFileSync(file, text.replace("127.0.0.1:0", `127.0.0.1:${port}`));
+  const busy = await breakwater("run", "--config", file);
+  assert.equal(busy.code, 69);
+  assert.match(busy.err, /^breakwater: worker 1 cannot start: 127\.0\.0\.1:\d+ is in use by another program: .*\n$/);
+  const bare = text.replace("plaintext", "tls").replace("127.0.0.1:0", `127.0.0.1:${await freePort()}`);
+  writeFileSync(file, bare.replace("name: example.org", "name: example.org\n    certificate: none\n    key: none"));
+  const { code, err } = await breakwater("run", "--config", file);
+  assert.equal(code, 78);
+  assert.equal(err.match(/cannot start/g)?.length, 1, err);
+});
+
+test("a worker that nobody supervises says how workers are started", async () => {
+  const { code, err } = await breakwater("worker");
+  assert.equal(code, 64);
+  assert.match(err, /^breakwater: workers are started by `breakwater run` /);
 });

@@ -22,3 +22,8 @@ test("a listener that came or went is named as a whole", () => {
   assert.deepEqual(changes(SMALL, two), ["listeners[1]"]);
   assert.deepEqual(changes(two, SMALL), ["listeners[1]"]);
 });
+
+test("a list of values that only a restart applies is named", () => {
+  const behind = (range: string) => SMALL.replace("starttls,", `starttls, proxy_protocol: { trusted: ["${range}"] },`);
+  assert.deepEqual(changes(behind("10.0.0.0/8"), behind("10.0.0.0/9")), ["listeners[0].proxy_protocol.trusted"]);
+});

@@ -1,0 +1,225 @@
+// Several processes behind one supervisor, as an operator runs them.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { type TestContext, test } from "node:test";
+import { connect as connectTls } from "node:tls";
+import { RawClient } from "../support/clients/raw-client.ts";
+import { type EdgeOptions, type SpawnedEdge, spawnEdge } from "../support/edge.ts";
+import { FakeCore } from "../support/fake-core.ts";
+
+const SECRET = 'stream_management: { resume_secret: "what all workers know and nobody else" }';
+
+interface Crew {
+  readonly edge: SpawnedEdge;
+  readonly core: FakeCore;
+  client(): Promise<RawClient>;
+}
+
+async function crew(t: TestContext, workers: number, options: Partial<EdgeOptions> = {}): Promise<Crew> {
+  const core = await FakeCore.listen();
+  const config = `workers: ${workers}\n${SECRET}\n`;
+  const edge = await spawnEdge({ core, config, ...options });
+  await until(() => logged(edge, "breakwater started").length === 1, "all workers serve");
+  const clients: RawClient[] = [];
+  t.after(async () => {
+    for (const client of clients) client.drop();
+    for (const pid of workersOf(edge)) end(pid);
+    end(edge.pid);
+    await core.close();
+  });
+  const client = async (): Promise<RawClient> => {
+    const one = await RawClient.connect({ port: edge.plaintext, domain: core.domain });
+    clients.push(one);
+    await one.open();
+    return one;
+  };
+  return { edge, core, client };
+}
+
+/** The process numbers of the workers that run. */
+function workersOf({ pid }: SpawnedEdge): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && parentOf(Number(name)) === pid)
+    .map(Number);
+}
+
+function parentOf(pid: number): number | null {
+  try {
+    // Behind the name of the program, which may have any characters: the state, then the parent.
+    const [state, parent] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
+    return state === "Z" ? null : Number(parent);
+  } catch {
+    return null; // it has ended
+  }
+}
+
+function isAlive(pid: number): boolean {
+  return parentOf(pid) !== null;
+}
+
+function end(pid: number): void {
+  if (isAlive(pid)) process.kill(pid, "SIGKILL");
+}
+
+function logged(edge: SpawnedEdge, event: string): Record<string, unknown>[] {
+  const lines = edge
+    .log()
+    .split("\n")
+    .filter((line) => line.includes(`"event":"${event}"`));
+  return lines.map((line) => JSON.parse(line));
+}
+
+/** Looks now and then: these are processes, and each look costs one of them something. */
+async function until(fact: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  for (let tries = 0; !(await fact()); tries++) {
+    assert.ok(tries < 400, `patience ended while waiting: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** `count` workers have been replaced, and as many as there should be accept clients. */
+async function replaced(edge: SpawnedEdge, count: number, workers: number): Promise<void> {
+  await until(async () => (await edge.metric("breakwater_workers_lost_total")) === count, "their end is noticed");
+  await until(async () => (await edge.metric("breakwater_workers")) === workers, "others have their places");
+}
+
+test("the kernel deals connections out to all workers alike", async (t) => {
+  const { edge, client } = await crew(t, 2);
+  const clients: RawClient[] = [];
+  for (let i = 0; i < 10; i++) clients.push(...(await Promise.all(Array.from({ length: 20 }, client))));
+  await until(async () => (await edge.metric("breakwater_connections")) === 200, "all are counted");
+  const [one] = workersOf(edge);
+  end(one!);
+  await until(() => clients.some(({ isClosed }) => isClosed), "its clients are gone");
+  await replaced(edge, 1, 2);
+  const left = clients.filter(({ isClosed }) => !isClosed).length;
+  // Half of 200; that chance alone leads beyond these happens once in 100 million times.
+  assert.ok(left > 60 && left < 140, `${left} of 200`);
+  assert.equal(await edge.metric("breakwater_connections"), left);
+});
+
+test("metrics are those of all workers, and counters do not fall when a worker is gone", async (t) => {
+  const { edge, client } = await crew(t, 3);
+  await Promise.all(Array.from({ length: 30 }, client));
+  const total = "breakwater_connections_total";
+  assert.equal(await edge.metric(total, { kind: "plaintext" }), 30);
+  assert.equal(await edge.metric("breakwater_connections"), 30);
+  const text = await edge.metrics();
+  for (const worker of ["1", "2", "3"]) {
+    assert.match(text, new RegExp(`^breakwater_start_time_seconds\\{worker="${worker}"\\} \\d`, "m"));
+    assert.match(text, new RegExp(`^process_cpu_seconds_total\\{worker="${worker}"\\} \\d`, "m"));
+  }
+  assert.match(text, /^process_cpu_seconds_total\{worker="supervisor"\} \d/m);
+  assert.equal(text.match(/^# TYPE breakwater_connections_total /gm)?.length, 1);
+  end(workersOf(edge)[0]!);
+  await replaced(edge, 1, 3);
+  assert.equal(await edge.metric(total, { kind: "plaintext" }), 30);
+});
+
+test("SIGTERM ends all workers in order, and the supervisor after them with 0", async (t) => {
+  const { edge, client } = await crew(t, 3);
+  const one = await client();
+  const workers = workersOf(edge);
+  assert.equal(workers.length, 3);
+  assert.equal(await edge.stop(), 0);
+  assert.equal(await one.closed, "stream-end");
+  assert.deepEqual(workers.filter(isAlive), []);
+});
+
+test("a signal for every process of a group, as a terminal and systemd send it, ends them in order, too", async (t) => {
+  const { edge, client } = await crew(t, 2);
+  const one = await client();
+  const exited = new Promise((resolve) => edge.process.once("exit", resolve));
+  for (const pid of [...workersOf(edge), edge.pid]) process.kill(pid, "SIGINT");
+  assert.equal(await exited, 0);
+  assert.equal(await one.closed, "stream-end");
+  assert.deepEqual(
+    logged(edge, "a worker has ended; its clients resume at the others, and another one takes its place"),
+    [],
+  );
+});
+
+test("workers whose supervisor is killed stop, too: nobody keeps the ports", async (t) => {
+  const { edge, client } = await crew(t, 2);
+  const one = await client();
+  const workers = workersOf(edge);
+  assert.equal(workers.length, 2);
+  process.kill(edge.pid, "SIGKILL");
+  assert.equal(await one.closed, "stream-end");
+  await until(() => !workers.some(isAlive), "the workers have ended");
+  await assert.rejects(client());
+});
+
+test("SIGHUP: all workers take a new configuration, and one that cannot be used is refused once for all", async (t) => {
+  const { edge } = await crew(t, 3);
+  const text = readFileSync(edge.configFile, "utf8");
+  const reload = async (config: string, event: string, times: number): Promise<void> => {
+    writeFileSync(edge.configFile, config);
+    process.kill(edge.pid, "SIGHUP");
+    await until(() => logged(edge, event).length === times, event);
+  };
+  const REFUSED = "reload refused, the old configuration stays";
+  await reload(`${text}\nlgo: {}\n`, REFUSED, 1);
+  await reload(text.replace("certificate: edge.crt", "certificate: none.crt"), REFUSED, 2);
+  assert.match(String(logged(edge, REFUSED)[1]?.["mistakes"]), /^worker 1: .*none\.crt/);
+  await reload(text.replace("localhost", "other.example"), "configuration reloaded", 1);
+  assert.equal(await edge.metric("breakwater_config_reloads_total", { result: "refused" }), 2);
+  assert.equal(await edge.metric("breakwater_config_reloads_total", { result: "reloaded" }), 1);
+  // Whoever is asked: the old domain is served by none.
+  for (let i = 0; i < 12; i++) {
+    const asked = await RawClient.connect({ port: edge.plaintext, domain: "localhost" });
+    await assert.rejects(asked.open(), /host-unknown/);
+    asked.drop();
+  }
+});
+
+test("a worker that takes the place of another has what was reloaded, and what waits for a restart is as it was", async (t) => {
+  const { edge } = await crew(t, 2);
+  const text = readFileSync(edge.configFile, "utf8");
+  const moved = text.replace("localhost", "other.example").replace(`:${edge.plaintext}`, ":1");
+  writeFileSync(edge.configFile, moved);
+  process.kill(edge.pid, "SIGHUP");
+  await until(() => logged(edge, "configuration reloaded").length === 1, "reloaded");
+  writeFileSync(edge.configFile, "not: what counts\n");
+  for (const pid of workersOf(edge)) end(pid);
+  await replaced(edge, 2, 2);
+  for (let i = 0; i < 12; i++) {
+    const asked = await RawClient.connect({ port: edge.plaintext, domain: "localhost" });
+    await assert.rejects(asked.open(), /host-unknown/);
+    asked.drop();
+  }
+});
+
+test("a TLS ticket of one worker opens at every other", async (t) => {
+  const { edge } = await crew(t, 3);
+  const ca = readFileSync(edge.ca);
+  const visit = (session?: Buffer): Promise<{ reused: boolean; session: Buffer }> =>
+    new Promise((resolve, reject) => {
+      const socket = connectTls({
+        port: edge.tls,
+        host: "127.0.0.1",
+        servername: "localhost",
+        ca,
+        ALPNProtocols: ["xmpp-client"],
+        ...(session && { session }),
+      });
+      socket.on("error", reject);
+      const done = (ticket: Buffer): void => {
+        resolve({ reused: socket.isSessionReused(), session: ticket });
+        socket.destroy();
+      };
+      // A resumed connection gets no new ticket.
+      socket.once("session", done);
+      socket.once("secureConnect", () => socket.isSessionReused() && done(session!));
+    });
+  const { session } = await visit();
+  // All ten at the worker that made it: chance alone does that once in 59,000 times.
+  for (let i = 0; i < 10; i++) assert.equal((await visit(session)).reused, true);
+});
+
+test("each log line of a worker tells its number", async (t) => {
+  const { edge } = await crew(t, 2);
+  const started = logged(edge, "worker started");
+  assert.deepEqual(started.map(({ worker }) => worker).sort(), [1, 2]);
+  assert.equal(logged(edge, "breakwater started")[0]?.["workers"], 2);
+});
