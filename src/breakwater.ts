@@ -21,6 +21,7 @@ import { Health } from "./ops/health.ts";
 import { type OpsServer, startOpsServer } from "./ops/http.ts";
 import { measureLoopLag } from "./ops/loop-lag.ts";
 import { Metrics } from "./ops/metrics.ts";
+import { Drainer } from "./session/drainer.ts";
 import type { Host } from "./session/host.ts";
 import { Negotiation } from "./session/negotiation.ts";
 import { openStore } from "./store/open.ts";
@@ -59,7 +60,9 @@ export interface Breakwater {
    * nothing when a certificate or a core of it cannot be used.
    */
   reload(config: Config): Promise<void>;
-  /** Ends in order: no new clients, a stream error to everybody, cores keep the sessions that can be resumed. */
+  /** Lets the clients go while the process stays. */
+  readonly drainer: Drainer;
+  /** Ends in order: no new clients, those who are here are let go within `drain.timeout`, cores keep what can be resumed. */
   stop(): Promise<void>;
 }
 
@@ -91,6 +94,7 @@ class Edge implements Breakwater {
   readonly #host: Host;
   readonly #seat: Seat | null;
   readonly #door: RelayDoor | null;
+  readonly drainer: Drainer;
   #config: Config;
   #tls: TlsSetup | null = null;
   #store: Store | null = null;
@@ -122,6 +126,8 @@ class Edge implements Breakwater {
     this.#seat = seat ?? null;
     this.#http = this.#setUpHttp(routes);
     this.#door = seat === undefined ? null : new RelayDoor(seat, this.#http, log);
+    const doors = { open: () => this.#letIn(), close: () => this.#shutDoors() };
+    this.drainer = new Drainer(this.#host, doors, () => this.#config.drain);
   }
 
   #setUpHttp(routes: readonly HttpRoute[]): HttpPort {
@@ -136,7 +142,8 @@ class Edge implements Breakwater {
         origins: () => this.#config.http.origins,
         domains,
         limits: () => this.#host.limits,
-        seeOtherUri: () => (this.#stopping ? (this.#config.http.websocket.see_other_uri ?? null) : null),
+        seeOtherUri: () =>
+          this.drainer.readiness() === true ? null : (this.#config.http.websocket.see_other_uri ?? null),
         welcome: (link) => new Negotiation(link, this.#host),
       }),
     );
@@ -175,7 +182,7 @@ class Edge implements Breakwater {
     await this.#cores.use(corePlan(config));
     this.#health.register("store", () => store.readiness());
     this.#health.register("cores", () => this.#cores.readiness());
-    this.#health.register("accepting", () => (this.#stopping ? "the edge is stopping" : true));
+    this.#health.register("accepting", () => this.drainer.readiness());
     this.#stopLag = measureLoopLag();
     await this.#door?.listen();
     if (this.#seat === null)
@@ -220,10 +227,8 @@ class Edge implements Breakwater {
   async stop(): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
-    for (const listener of this.#listeners) listener.close();
+    await this.drainer.stop();
     this.#http.stop();
-    for (const negotiation of this.#host.negotiations) negotiation.shutdown();
-    for (const session of this.#host.sessions) session.on("ending", "shutdown");
     await this.#goodbye();
     for (const listener of this.#listeners) listener.dropAll();
     this.#door?.close();
@@ -233,6 +238,21 @@ class Edge implements Breakwater {
     this.#stopLag?.();
     await this.#ops?.close();
     this.#janitor.stop();
+  }
+
+  #shutDoors(): void {
+    this.#admission.accepts = false;
+    for (const listener of this.#listeners) listener.close();
+  }
+
+  async #letIn(): Promise<void> {
+    try {
+      for (const listener of this.#listeners) await listener.listen();
+      this.#admission.accepts = true;
+    } catch (error) {
+      this.#shutDoors();
+      throw error;
+    }
   }
 
   // Until every client has closed its side, or the time is up.
@@ -255,7 +275,7 @@ function corePlan(config: Config) {
   };
 }
 
-function hostOptions(config: Config): Pick<Host, "deadlines" | "limits" | "domains"> {
+function hostOptions(config: Config): Pick<Host, "deadlines" | "limits" | "domains" | "elsewhere"> {
   const { open_timeout, login_timeout, replay_timeout, drain_timeout } = config.session;
   return {
     deadlines: {
@@ -270,6 +290,7 @@ function hostOptions(config: Config): Pick<Host, "deadlines" | "limits" | "domai
       afterLogin: framerLimitsOf(config.limits.after_login),
     },
     domains: new Set(config.domains.map((domain) => domainKey(domain.name))),
+    elsewhere: config.drain.to ?? null,
   };
 }
 

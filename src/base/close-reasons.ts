@@ -42,6 +42,8 @@ export const CLOSE_REASONS = {
   "core-unreachable": { condition: "remote-connection-failed", resumable: false },
   "core-misbehaved": { condition: "internal-server-error", resumable: false },
   // the operator's doing
+  moved: { condition: null, resumable: true },
+  redirected: { condition: "see-other-host", resumable: false },
   shutdown: { condition: "system-shutdown", resumable: true },
   "internal-error": { condition: "internal-server-error", resumable: false },
 } as const satisfies Record<string, { condition: StreamErrorCondition | null; resumable: boolean }>;
@@ -63,6 +65,7 @@ export type StreamErrorCondition =
   | "remote-connection-failed"
   | "resource-constraint"
   | "restricted-xml"
+  | "see-other-host"
   | "system-shutdown"
   | "undefined-condition"
   | "unsupported-encoding"

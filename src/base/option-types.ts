@@ -7,7 +7,17 @@ declare module "zod" {
   interface GlobalMeta {
     /** Whether SIGHUP applies a change; otherwise it waits for a restart. */
     reload?: boolean;
-    unit?: "s" | "ms" | "bytes" | "connections" | "stanzas" | "elements" | "levels" | "attributes" | "sessions";
+    unit?:
+      | "s"
+      | "ms"
+      | "bytes"
+      | "connections"
+      | "stanzas"
+      | "elements"
+      | "levels"
+      | "attributes"
+      | "sessions"
+      | "clients/s";
     /** What the loader does before the schema sees the value: secrets are fetched, paths made absolute. */
     resolve?: "secret" | "path" | "socket";
     /** How to say what is expected, where the type alone says too little. */

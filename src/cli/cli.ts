@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import yargs from "yargs";
 import { check } from "./check.ts";
 import { dns } from "./dns.ts";
+import { drain } from "./drain.ts";
 import { EXIT } from "./exit-codes.ts";
 import { run } from "./run.ts";
 import { tellBug, tellUsage } from "./usage.ts";
@@ -28,11 +29,39 @@ export async function main(args: readonly string[]): Promise<void> {
     .usage("$0 <command> [options]\n\nKeeps XMPP clients' sessions through bad networks, in front of an XMPP server.")
     .command(
       "run",
-      "Run the edge. SIGHUP reloads the configuration, SIGTERM stops",
+      "Run the edge. SIGHUP reloads the configuration, SIGTERM drains and stops",
       (command) => command.option("config", configOption),
       async ({ config }) => {
         // a start that failed half-way may have left something open
         process.exit(await run(config));
+      },
+    )
+    .command(
+      "drain",
+      "Have the running edge let its clients go at a pace, and show how that goes",
+      (command) =>
+        command
+          .option("config", configOption)
+          .option("rate", {
+            type: "string",
+            requiresArg: true,
+            defaultDescription: "drain.rate",
+            describe: "How many clients a second: 50/s",
+          })
+          .option("to", {
+            type: "string",
+            requiresArg: true,
+            defaultDescription: "drain.to",
+            describe: "Where they go on, for those that can be told: host or host:port",
+          })
+          .option("abort", {
+            type: "boolean",
+            default: false,
+            conflicts: ["rate", "to"],
+            describe: "Let clients in again; those who are left stay",
+          }),
+      async (options) => {
+        process.exit(await drain(options));
       },
     )
     .command(
@@ -72,7 +101,8 @@ export async function main(args: readonly string[]): Promise<void> {
     .example("$0 completion >> ~/.bashrc", "Complete commands with the tab key")
     .epilogue(
       `Ends with ${EXIT.ok} when all is well, ${EXIT.usage} for a wrong command line, ${EXIT.config} for a wrong ` +
-        `configuration, ${EXIT.unavailable} when a port cannot be had, ${EXIT.software} for a bug.`,
+        `configuration, ${EXIT.unavailable} when a port or the running edge cannot be had, ${EXIT.denied} when that is another ` +
+        `user's, ${EXIT.software} for a bug.`,
     )
     .version(version())
     .alias("help", "h")

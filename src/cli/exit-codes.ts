@@ -7,6 +7,8 @@ export const EXIT = {
   unavailable: 69,
   /** A bug (EX_SOFTWARE). */
   software: 70,
+  /** Another user's (EX_NOPERM). */
+  denied: 77,
   /** The configuration is wrong: starting again does not help (EX_CONFIG). */
   config: 78,
 } as const;

@@ -9,9 +9,9 @@ import { type Ending, WorkerProcess } from "./worker-process.ts";
 const running = meter.gauge("breakwater_workers", "Workers that accept clients. 0 where there is one process for all");
 const lost = meter.counter("breakwater_workers_lost_total", "Workers that ended unasked; each is replaced");
 
-/** A reload waits for the cores to be looked at; a stop for clients to take their last words. */
+/** A reload waits for the cores to be looked at; a stop, after the drain, for clients to take their last words. */
 const RELOAD_MS = 60_000;
-const STOP_MS = 30_000;
+const STOP_MS = 7000;
 
 export interface FleetInit {
   readonly loaded: LoadedConfig;
@@ -89,10 +89,11 @@ export class Fleet {
     for (const { timer } of this.#slots) if (timer !== null) clearTimeout(timer);
     const workers = this.#workers;
     for (const worker of workers) worker.stop();
+    const patienceMs = this.#init.loaded.config.drain.timeout * 1000 + STOP_MS;
     const late = setTimeout(() => {
-      this.#init.log.error("workers that do not stop are killed", { after_s: STOP_MS / 1000 });
+      this.#init.log.error("workers that do not stop are killed", { after_s: patienceMs / 1000 });
       this.kill();
-    }, STOP_MS);
+    }, patienceMs);
     await Promise.all(workers.map((worker) => worker.ended));
     clearTimeout(late);
     return Math.max(EXIT.ok, ...this.#codes.map((code) => code ?? EXIT.software));

@@ -2,6 +2,7 @@ import { createLog } from "../base/log.ts";
 import { type Breakwater, start } from "../breakwater.ts";
 import { loadConfig } from "../config/load.ts";
 import { ConfigMistakes } from "../config/mistakes.ts";
+import { openControl } from "../ops/control.ts";
 import { tellMistakes, warningsOf } from "./check.ts";
 import { EXIT } from "./exit-codes.ts";
 import { Life } from "./life.ts";
@@ -12,7 +13,7 @@ import { surviveErrors } from "./survive.ts";
 import { version } from "./version.ts";
 
 /**
- * `breakwater run`: the edge, until a signal ends it. SIGTERM and SIGINT stop it in order, a second one at once;
+ * `breakwater run`: the edge, until a signal ends it. SIGTERM and SIGINT drain and stop it, a second one stops at once;
  * SIGHUP reloads the configuration and the certificates. Resolves with an exit code when it could not start,
  * and otherwise never: the signal ends the process.
  */
@@ -28,6 +29,8 @@ export async function run(configFile: string): Promise<number> {
   let breakwater: Breakwater;
   try {
     breakwater = await start({ config: loaded.config, log });
+    const { control } = loaded.config.ops;
+    if (control !== undefined) await openControl(control, breakwater.drainer);
   } catch (error) {
     return tellStartTrouble(error);
   }

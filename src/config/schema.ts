@@ -5,7 +5,7 @@ import { httpOptions, limitsOptions, listenersOptions } from "../edge/options.ts
 import { keepaliveOptions } from "../features/keepalive/options.ts";
 import { streamManagementOptions } from "../features/stream-management/options.ts";
 import { opsOptions } from "../ops/options.ts";
-import { sessionOptions } from "../session/options.ts";
+import { drainOptions, sessionOptions } from "../session/options.ts";
 import { storeOptions } from "../store/options.ts";
 import { tlsOptions } from "../tls/options.ts";
 import { coresOptions } from "../upstream/options.ts";
@@ -23,6 +23,7 @@ export const SECTIONS = {
   keepalive: keepaliveOptions,
   http: httpOptions,
   store: storeOptions,
+  drain: drainOptions,
   ops: opsOptions,
   log: logOptions,
   workers: workersOptions,

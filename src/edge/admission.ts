@@ -15,6 +15,8 @@ export interface AdmissionLimits {
 /** Who may come in: asked for every connection, before it costs anything. `limits` may be replaced by a reload. */
 export class Admission {
   limits: AdmissionLimits;
+  /** False while this edge drains: those who are inside stay. */
+  accepts = true;
   #open = 0;
   readonly #perClient = new Map<string, number>();
 

@@ -55,6 +55,8 @@ export class Listener {
   readonly #trusted: TrustedNetworks | null;
   readonly #forwarded: ForwardedBy | null;
   readonly #sockets = new Set<Socket>();
+  // Once it has listened the port is known, also where any free one would have done.
+  #place: Address;
   readonly #guests: DoorGuests<Visit> = {
     xmpp: (socket, { client, server }) => this.#welcome(socket, "plaintext", client, server),
     http: (socket, visit) => this.#host.http.take(socket, visit),
@@ -63,17 +65,19 @@ export class Listener {
   constructor(options: ListenerOptions, host: ListenerHost) {
     this.#options = options;
     this.#host = host;
+    this.#place = options.listen;
     const { proxy_protocol: proxy, forwarded } = options;
     this.#forwarded = forwarded ? { header: forwarded.header, trusted: new TrustedNetworks(forwarded.trusted) } : null;
     this.#trusted = proxy ? new TrustedNetworks(proxy.trusted) : (this.#forwarded?.trusted ?? null);
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
   }
 
-  /** Resolves with the address in use; rejects with BW_LISTEN when it cannot be had. */
+  /** Resolves with the address in use, the same one after `close`; rejects with BW_LISTEN when it cannot be had. */
   listen(): Promise<Address> {
-    const { host, port } = this.#options.listen;
+    const { host, port } = this.#place;
     const { reusePort } = this.#host;
     return new Promise((resolve, reject) => {
+      this.#server.removeAllListeners("error");
       this.#server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
       this.#server.listen({ host, port, backlog: this.#options.backlog, reusePort }, () => {
         this.#server.removeAllListeners("error");
@@ -82,7 +86,8 @@ export class Listener {
           this.#host.log.error("cannot accept", { listener: `${host}:${port}`, error: error.message }),
         );
         const at = this.#server.address();
-        resolve(typeof at === "object" && at !== null ? { host: at.address, port: at.port } : { host, port });
+        if (typeof at === "object" && at !== null) this.#place = { host: at.address, port: at.port };
+        resolve(this.#place);
       });
     });
   }

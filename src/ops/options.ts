@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { listenAddress } from "../base/option-types.ts";
+import { filePath, listenAddress } from "../base/option-types.ts";
 
 export const opsOptions = z
   .strictObject({
@@ -8,6 +8,14 @@ export const opsOptions = z
         "Where `/metrics`, `/healthz` and `/readyz` are served over HTTP. There is no login: keep it on a private address.",
       reload: false,
     }),
+    control: filePath()
+      .optional()
+      .meta({
+        description:
+          "A unix socket that `breakwater drain` reaches the edge by, for its own user only (0600). Its folder must exist. " +
+          "Absent: no commands.",
+        reload: false,
+      }),
   })
   .prefault({})
   .meta({ description: "What operators and their tools see." });

@@ -7,6 +7,15 @@ import type { DeadlineOption } from "./phases.ts";
 import type { Cores } from "./ports.ts";
 import type { Session } from "./session.ts";
 
+/** A client of this process that can be let go. */
+export interface Leaving {
+  /** Null: it is going already. `to`: where it should go on, where its protocol can say so. */
+  leave(to: string | null): Departure | null;
+}
+
+/** How a client is let go: `moved` to any other edge with its session, `redirected` with a word where to go on. */
+export type Departure = "moved" | "redirected" | "shutdown";
+
 /**
  * What negotiations and sessions share: made once by breakwater.ts. Its options are replaced by a reload and hold from
  * the next client on.
@@ -21,9 +30,11 @@ export interface Host {
   /** Every session of this process, dormant ones included. */
   readonly sessions: Set<Session>;
   /** Every client that has connected and not bound yet. */
-  readonly negotiations: Set<{ shutdown(): void }>;
+  readonly negotiations: Set<Leaving>;
   /** Seconds. */
   deadlines: Readonly<Record<DeadlineOption, number>>;
+  /** Where clients go on that this edge lets go, `host` or `host:port`; null: they find another one by themselves. */
+  elsewhere: string | null;
   limits: { readonly beforeLogin: FramerLimits; readonly afterLogin: FramerLimits };
   /** The domains served, as `domainKey` writes them. */
   domains: ReadonlySet<string>;

@@ -8,9 +8,9 @@ import type { FramingError } from "../xmpp/framing-error.ts";
 import { domainKey, type Jid, parseJid } from "../xmpp/jid.ts";
 import { NS } from "../xmpp/ns.ts";
 import { peek } from "../xmpp/peek.ts";
-import { STREAM_END, streamError } from "../xmpp/stream-error.ts";
+import { LEAVE_TEXT, STREAM_END, seeOtherHost, streamError } from "../xmpp/stream-error.ts";
 import { isRefusal, openingTag, readStreamHeader, XML_DECLARATION } from "../xmpp/stream-header.ts";
-import type { Host } from "./host.ts";
+import type { Departure, Host, Leaving } from "./host.ts";
 import { type CoreFeatures, Offer } from "./offer.ts";
 import { PHASES, type Phase, type PhaseEvent, phaseGauge } from "./phases.ts";
 import { type CoreOwner, type CoreStream, closeReasonOf, type Link, type LinkOwner } from "./ports.ts";
@@ -41,7 +41,7 @@ const COMPRESS_REFUSED = Buffer.from(`<failure xmlns='${NS.compress}'><setup-fai
  * The stream to the core is provisional: opened for the first encrypted header, handed to the Session at bind, dropped
  * when the client resumes another session.
  */
-export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
+export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving {
   readonly host: Host;
   #phase: Phase = "connecting";
   #step: Step = "header";
@@ -96,7 +96,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
   /** Asks the core to resume a session in place of a bind; what it says comes to the features (`coreBeforeBind`). */
   resumeAtCore(request: Buffer): void {
     this.#core!.write(request, 0, request.length);
-    this.#await("resumed");
+    this.#go("resumed");
   }
 
   /** The core would not: the client may bind. */
@@ -123,8 +123,11 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     this.#on("handedOver");
   }
 
-  shutdown(): void {
-    this.refuse("shutdown", "This server is restarting; please reconnect");
+  leave(to: string | null): Departure {
+    const place = this.#link.transport === "tcp" ? to : null;
+    const reason = place === null ? "shutdown" : "redirected";
+    this.refuse(reason, LEAVE_TEXT, place);
+    return reason;
   }
 
   sweep(now: number): void {
@@ -155,7 +158,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     // Every attribute and namespace declaration of the client's header reaches the core: the tag goes on as it came.
     this.#core.write(XML_DECLARATION, 0, XML_DECLARATION.length);
     this.#core.write(frame.bytes, frame.start, frame.end);
-    this.#await("features");
+    this.#go("features");
   }
 
   linkFrame(link: Link, frame: Frame): void {
@@ -266,7 +269,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     if (this.#step !== "sasl") return this.refuse("unexpected-element", "this is not the time for SASL");
     this.#sasl.fromClient(frame, this.#domain);
     this.#core!.write(frame.bytes, frame.start, frame.end);
-    this.#await("verdict");
+    this.#go("verdict");
   }
 
   // Before login: in-band registration, which the core offers or refuses. After it: bind, and whatever comes first.
@@ -276,7 +279,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
     this.#core!.write(frame.bytes, frame.start, frame.end);
     if (!isBind) return;
     this.#bindId = peek.attr(frame, "id");
-    this.#await("bound");
+    this.#go("bound");
   }
 
   #featuresFromCore(core: CoreStream, frame: Frame): void {
@@ -325,11 +328,6 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
 
   // ---- moving on
 
-  #await(step: Step): void {
-    this.#step = step;
-    this.#readClient();
-  }
-
   #go(step: Step): void {
     this.#step = step;
     this.#readClient();
@@ -369,12 +367,12 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable {
   }
 
   /** Ends a client that has not bound, with the stream error that belongs to `reason`. */
-  refuse(reason: CloseReason, text: string): void {
+  refuse(reason: CloseReason, text: string, elsewhere: string | null = null): void {
     const condition = CLOSE_REASONS[reason].condition;
     if (condition !== null) {
       if (!this.#answered) this.#sendOpeningTag(this.#domain || null);
       this.#answered = true;
-      this.#send(streamError(condition, text));
+      this.#send(elsewhere === null ? streamError(condition, text) : seeOtherHost(elsewhere, text));
     }
     this.#close(reason, text);
   }

@@ -8,8 +8,8 @@ import type { FramingError } from "../xmpp/framing-error.ts";
 import { bareOf, type Jid } from "../xmpp/jid.ts";
 import { NS } from "../xmpp/ns.ts";
 import { peek } from "../xmpp/peek.ts";
-import { STREAM_END, streamError } from "../xmpp/stream-error.ts";
-import type { Host } from "./host.ts";
+import { LEAVE_TEXT, STREAM_END, seeOtherHost, streamError } from "../xmpp/stream-error.ts";
+import type { Departure, Host, Leaving } from "./host.ts";
 import type { CoreFeatures } from "./offer.ts";
 import type { Part } from "./part.ts";
 import { PHASES, type Phase, type PhaseEvent, phaseGauge } from "./phases.ts";
@@ -41,7 +41,7 @@ export interface SessionInit {
  * One bound client: the pair of its link and its core stream. Outlives links where XEP-0198 allows it.
  * Owns both legs and its parts; `on` is the only writer of `phase`; every end passes through `#finish`.
  */
-export class Session implements LinkOwner, CoreOwner, Sweepable {
+export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   /** For logs; no secret. */
   readonly id = shortId();
   readonly jid: Jid;
@@ -254,6 +254,19 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
     this.on("ending", reason);
   }
 
+  /**
+   * Lets the client go because this process stops. What any edge can take over it finds again by itself: for the client
+   * its connection is lost. Null: the session is ending already.
+   */
+  leave(to: string | null): Departure | null {
+    if (PHASES[this.phase].on.ending === undefined) return null;
+    const told = !this.portable && this.link?.transport === "tcp" && to !== null;
+    const how = this.portable ? "moved" : told ? "redirected" : "shutdown";
+    if (told) this.link!.write(...whole(seeOtherHost(to, LEAVE_TEXT)));
+    this.on("ending", how);
+    return how;
+  }
+
   sweep(now: number): void {
     for (const part of this.#parts) part.tick?.(now);
     if (now < this.#deadlineAt) return;
@@ -286,18 +299,19 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
   #drain(event: PhaseEvent, reason: CloseReason): void {
     this.#endReason = reason;
     if (reason === "client-closed") return this.#endCore();
-    if (reason === "core-gone" && this.portable) this.#cutLink();
-    const said = event === "ending" && reason !== "shutdown"; // refuse() has written its own error
+    if (reason === "moved" || (reason === "core-gone" && this.portable)) this.#cutLink();
+    const said = event === "ending" && reason !== "shutdown"; // refuse() and leave() have written their own error
     const condition = CLOSE_REASONS[reason].condition;
     if (condition !== null && !said) this.link?.write(...whole(streamError(condition, DRAIN_TEXT[reason] ?? "")));
     this.on("flushed", reason);
   }
 
-  // The core's connection is gone, not its session: the client that loses its own, too, returns and resumes. To the word
+  // The core's connection is gone or about to, not its session: the client that loses its own, too, returns and resumes. To the word
   // "end" it would have to log in anew (XEP-0198 §5).
   #cutLink(): void {
     const link = this.link;
     this.link = null;
+    link?.flush();
     link?.drop();
   }
 
@@ -326,7 +340,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
   #closeCore(reason: CloseReason): void {
     this.core.owner = null;
     if (reason === "core-gone") this.core.drop();
-    else if (reason === "shutdown" && this.keptByCore) {
+    else if (DEPARTURES.has(reason) && this.keptByCore) {
       // XEP-0198: a polite end would end the core's session at once; a dropped TCP leaves it resumable. What the client
       // has handled is told first, or the core would deliver it again when it gives the session up.
       for (const part of this.#parts) part.coreEnding?.();
@@ -369,11 +383,14 @@ export class Session implements LinkOwner, CoreOwner, Sweepable {
   }
 }
 
+/** The ends of this process, not of the session. */
+const DEPARTURES: ReadonlySet<CloseReason> = new Set<Departure>(["moved", "redirected", "shutdown"]);
+
 const DRAIN_TEXT: Partial<Record<CloseReason, string>> = {
   "core-gone": "The server behind this edge went away; please reconnect",
   "core-unreachable": "The server behind this edge went away; please reconnect",
   "queue-full": "Too many stanzas wait for an acknowledgement; they will be delivered after a new login",
-  shutdown: "This server is restarting; please reconnect",
+  shutdown: LEAVE_TEXT,
 };
 
 function whole(bytes: Buffer): [Buffer, number, number] {

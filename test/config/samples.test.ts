@@ -31,6 +31,6 @@ test("the example shows every section, with the defaults that the program has", 
   assert.deepEqual(Object.keys(parse(text)), [...ROOT.keys.keys()]);
   const example = loaded(text).config;
   const defaults = loaded(SMALL).config;
-  for (const section of ["tls", "limits", "session", "stream_management", "keepalive", "ops", "log"] as const)
+  for (const section of ["tls", "limits", "session", "stream_management", "keepalive", "drain", "ops", "log"] as const)
     assert.deepEqual(example[section], defaults[section], section);
 });

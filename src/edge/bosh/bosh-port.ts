@@ -150,6 +150,7 @@ export class BoshPort implements HttpRoute {
     if (to === undefined || to === "") return this.#refuse(reply, "improper-addressing", legacy);
     // `route` is not read: whom the edge connects to is the operator's choice (XEP-0124 §7.1).
     if (!this.#host.domains().has(domainKey(to))) return this.#refuse(reply, "host-unknown", legacy);
+    if (!this.#host.admission.accepts) return this.#refuse(reply, "system-shutdown", legacy);
     if (!this.#host.admission.admit(client.address)) return this.#refuse(reply, "policy-violation", legacy);
     const contentType = contentTypeOf(attributes.get("content"));
     const first = new Exchange(rid, body, typed(reply, contentType), this.#host.clock.now());

@@ -125,8 +125,9 @@ export class HttpPort {
     connection.release();
     socket[CONNECTION] = undefined;
     const client = clientOf(request, connection);
+    const { admission } = this.#host;
+    if (!admission.accepts) return refuseUpgrade(socket, 503, "draining", "Service Unavailable");
     if (connection.init.forwarded !== null) {
-      const { admission } = this.#host;
       if (!admission.claim(client.address)) return refuseUpgrade(socket, 429, "connections", "Too Many Requests");
       socket.once("close", () => admission.unclaim(client.address));
     }

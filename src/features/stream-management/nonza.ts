@@ -1,3 +1,4 @@
+import type { Session } from "../../session/session.ts";
 import { escapeText } from "../../xmpp/element.ts";
 import type { Frame } from "../../xmpp/frame.ts";
 import { NS } from "../../xmpp/ns.ts";
@@ -22,10 +23,12 @@ export function smFailed(xmlns: SmNamespace, condition: SmFailure, h: number | n
   return Buffer.from(`<failed xmlns='${xmlns}'${handled}><${condition} xmlns='${NS.stanzaErrors}'/></failed>`);
 }
 
-/** `<enabled/>`; `resume` null when the session cannot be resumed. */
-export function smEnabled(xmlns: SmNamespace, resume: { id: string; maxSeconds: number } | null): Buffer {
-  const how = resume === null ? "" : ` id='${escapeText(resume.id)}' resume='true' max='${resume.maxSeconds}'`;
-  return Buffer.from(`<enabled xmlns='${xmlns}'${how}/>`);
+/** `<enabled/>`; `id` null when the session cannot be resumed. Where to do that is told of one that any edge can resume. */
+export function smEnabled(xmlns: SmNamespace, id: string | null, { holdSeconds, portable, host }: Session): Buffer {
+  if (id === null) return Buffer.from(`<enabled xmlns='${xmlns}'/>`);
+  const location = portable && host.elsewhere !== null ? ` location='${escapeText(host.elsewhere)}'` : "";
+  const max = Math.ceil(holdSeconds);
+  return Buffer.from(`<enabled xmlns='${xmlns}' id='${escapeText(id)}' resume='true' max='${max}'${location}/>`);
 }
 
 export function smEnable(xmlns: SmNamespace, resume: { maxSeconds: number } | null): Buffer {

@@ -142,7 +142,7 @@ export class StreamManagementPart implements Part {
       const token = this.#feature.token(this.#session, coreSide, maxSeconds);
       this.#becomeResumable(token ?? secretId(), maxSeconds, token !== null);
     }
-    this.#toClient(smEnabled(xmlns, this.#id === null ? null : { id: this.#id, maxSeconds: Math.ceil(maxSeconds) }));
+    this.#toClient(smEnabled(xmlns, this.#id, this.#session));
     // COMPAT: xmpp.js 0.14 begins to count some turns after it has read <enabled/>: what comes in the same read is missed,
     // and an <r/> there is answered with a wrong h. So it leaves alone, and the first question waits.
     this.#session.link?.flush();
