@@ -17,6 +17,7 @@ function installed(t: TestContext, entry: "dist/main.js" | "src/main.ts" = "dist
   writeFileSync(
     join(root, entry),
     `console.log(JSON.stringify({ entry: "${entry}", pid: process.pid, args: process.argv.slice(2),
+      node: process.execArgv,
       malloc: Object.entries(process.env).filter(([name]) => name.startsWith("MALLOC_")) }));`,
   );
   return root;
@@ -50,6 +51,13 @@ test("it is found through symbolic links, and Node takes over its process so tha
 test("the built entry runs when there is one, else the source", async (t) => {
   assert.equal((await launch(join(installed(t), "bin/breakwater"), thisNode)).seen.entry, "dist/main.js");
   assert.equal((await launch(join(installed(t, "src/main.ts"), "bin/breakwater"), thisNode)).seen.entry, "src/main.ts");
+});
+
+test("the young generation is bounded, unless the operator has set a size", async (t) => {
+  const path = join(installed(t), "bin/breakwater");
+  assert.deepEqual((await launch(path, thisNode)).seen.node, ["--max-semi-space-size=8"]);
+  const env = { ...thisNode, NODE_OPTIONS: "--max-semi-space-size=16" };
+  assert.deepEqual((await launch(path, env)).seen.node, []);
 });
 
 test("the memory allocator is tuned, and what the operator has set stays", async (t) => {
