@@ -27,6 +27,14 @@ test("several cannot listen on any free port, as each would have its own", () =>
   assert.deepEqual(mistakesOf(any.replace("workers: 2", "workers: 1")), []);
 });
 
+test("several cannot be drained by one socket", () => {
+  const control = "ops: { control: /run/breakwater/control.sock }\n";
+  assert.deepEqual(mistakesOf(`${TWO}${SECRET}${control}`), [
+    "11:17: ops.control: reaches one process: with 2 workers, let SIGTERM to the supervisor drain all of them",
+  ]);
+  assert.deepEqual(mistakesOf(`${SMALL}${control}`), []);
+});
+
 test("a number of processes that makes no sense is told", () => {
   for (const wrong of ["0", "65", "1.5", "many"])
     assert.match(mistakesOf(`workers: ${wrong}\n${SMALL}`)[0] ?? "", /workers: expected a whole number from 1 to 64/);
