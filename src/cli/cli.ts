@@ -56,7 +56,7 @@ export async function main(args: readonly string[]): Promise<void> {
           })
           .option("abort", {
             type: "boolean",
-            default: false,
+            // no default: it would count as written, and stand against the others
             conflicts: ["rate", "to"],
             describe: "Let clients in again; those who are left stay",
           }),

@@ -12,7 +12,7 @@ export interface DrainArguments {
   readonly config: string;
   readonly rate?: string | undefined;
   readonly to?: string | undefined;
-  readonly abort: boolean;
+  readonly abort?: boolean | undefined;
 }
 
 const LOOK_MS = 200;

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { TestContext } from "node:test";
 
-const MAIN = resolve(import.meta.dirname, "../../src/main.ts");
+export const MAIN = resolve(import.meta.dirname, "../../src/main.ts");
 
 export interface Ended {
   readonly code: number | null;
@@ -78,6 +78,15 @@ export class Running {
       for (const tell of this.#heard.splice(0)) tell();
       return { code: code as number | null, out: this.#out, err: this.#err };
     });
+  }
+
+  /** What it has written so far. */
+  get out(): string {
+    return this.#out;
+  }
+
+  get err(): string {
+    return this.#err;
   }
 
   signal(name: NodeJS.Signals): void {
