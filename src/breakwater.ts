@@ -24,6 +24,7 @@ import { Metrics } from "./ops/metrics.ts";
 import { Drainer } from "./session/drainer.ts";
 import type { Host } from "./session/host.ts";
 import { Negotiation } from "./session/negotiation.ts";
+import { Returns } from "./session/returns.ts";
 import { openStore } from "./store/open.ts";
 import type { Store } from "./store/store.ts";
 import { closeTls, setUpTls, type TlsSetup } from "./tls/setup.ts";
@@ -121,6 +122,7 @@ class Edge implements Breakwater {
       features: featureList(this.#streamManagement, this.#keepalive),
       sessions: new Set(),
       negotiations: new Set(),
+      returns: new Returns(clock, () => this.#config.drain.rate),
       ...hostOptions(config),
     };
     this.#seat = seat ?? null;
@@ -227,6 +229,7 @@ class Edge implements Breakwater {
   async stop(): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
+    this.#host.returns.hurry();
     await this.drainer.stop();
     this.#http.stop();
     await this.#goodbye();

@@ -5,6 +5,7 @@ import type { FramerLimits } from "../xmpp/framer.ts";
 import type { Feature } from "./part.ts";
 import type { DeadlineOption } from "./phases.ts";
 import type { Cores } from "./ports.ts";
+import type { Returns } from "./returns.ts";
 import type { Session } from "./session.ts";
 
 /** A client of this process that can be let go. */
@@ -31,6 +32,7 @@ export interface Host {
   readonly sessions: Set<Session>;
   /** Every client that has connected and not bound yet. */
   readonly negotiations: Set<Leaving>;
+  readonly returns: Returns;
   /** Seconds. */
   deadlines: Readonly<Record<DeadlineOption, number>>;
   /** Where clients go on that this edge lets go, `host` or `host:port`; null: they find another one by themselves. */

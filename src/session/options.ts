@@ -40,8 +40,8 @@ export const drainOptions = z
   .strictObject({
     rate: drainRate.default(50).meta({
       description:
-        "How many clients are let go each second when the edge stops or drains: as many logins a second, at most, " +
-        "come to the cores from it.",
+        "How many clients are let go each second when the edge stops or drains, or when its connections to a core are " +
+        "gone: as many logins a second, at most, come to the cores from it.",
       unit: "clients/s",
       reload: true,
     }),

@@ -299,7 +299,8 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   #drain(event: PhaseEvent, reason: CloseReason): void {
     this.#endReason = reason;
     if (reason === "client-closed") return this.#endCore();
-    if (reason === "moved" || (reason === "core-gone" && this.portable)) this.#cutLink();
+    if (reason === "moved") this.#takeLink()?.drop();
+    else if (reason === "core-gone" && this.portable) this.#leaveToReturns();
     const said = event === "ending" && reason !== "shutdown"; // refuse() and leave() have written their own error
     const condition = CLOSE_REASONS[reason].condition;
     if (condition !== null && !said) this.link?.write(...whole(streamError(condition, DRAIN_TEXT[reason] ?? "")));
@@ -308,11 +309,16 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
 
   // The core's connection is gone or about to, not its session: the client that loses its own, too, returns and resumes. To the word
   // "end" it would have to log in anew (XEP-0198 §5).
-  #cutLink(): void {
+  #takeLink(): Link | null {
     const link = this.link;
     this.link = null;
     link?.flush();
-    link?.drop();
+    return link;
+  }
+
+  #leaveToReturns(): void {
+    const link = this.#takeLink();
+    if (link !== null) this.host.returns.add(link);
   }
 
   #finish(last: CloseReason): void {

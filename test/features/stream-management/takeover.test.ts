@@ -149,3 +149,26 @@ test("a core that no longer answers is asked on the stream that the client bring
   assert.notEqual(await fresh.ended, "stream-end");
   assert.equal(await wire.edge.metric("breakwater_sessions"), 0);
 });
+
+test("when the core's connections are gone, clients are cut off one after the other, and none hears a word", async (t) => {
+  const wire = await scene(t, `${config}\ndrain: { rate: 1 }`);
+  const clients = [];
+  for (const user of ["a", "b", "c", "d"]) clients.push((await wire.managed({ user })).client);
+  for (const stream of wire.core.streams) stream.cut();
+  await until(async () => (await wire.edge.metric("breakwater_returns_waiting")) === 3, "the first has gone at once");
+  const gaps: number[] = [];
+  for (let gone = 1, waited = 0; gone < 4; waited += 50) {
+    wire.clock.advance({ ms: 50 });
+    if ((await wire.edge.metric("breakwater_returns_waiting")) === 3 - gone) {
+      gaps.push(waited + 50);
+      waited = -50;
+      gone++;
+    }
+  }
+  for (const gap of gaps) assert.ok(gap >= 950 && gap <= 1250, `${gap} ms between two`);
+  for (const client of clients) assert.notEqual(await client.closed, "stream-end");
+  assert.deepEqual(
+    clients.flatMap(({ inbox }) => inbox.items.filter(({ name }) => name === "error")),
+    [],
+  );
+});
