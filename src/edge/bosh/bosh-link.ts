@@ -164,7 +164,11 @@ export class BoshLink implements Link, Sweepable {
     // White space, the XML declaration and the closing tag have no place in a <body/>.
     if (this.#endedAt > 0 || bytes[start] !== 0x3c || second === 0x3f || second === 0x2f) return;
     if (this.#openingDue) return this.#opened(bytes, start, end);
-    if (!isStreamError(bytes, start)) return this.#answers.add(bytes, start, end);
+    if (!isStreamError(bytes, start)) {
+      // COMPAT: stanza fails on what stands in the last body; an acknowledgement there helps nobody.
+      if (!this.#terminating || isStanzaName(second)) this.#answers.add(bytes, start, end);
+      return;
+    }
     this.#condition = conditionOf(bytes, start, end);
     if (this.#condition === "remote-stream-error") this.#error = Buffer.from(standalone(bytes, start, end));
   }
@@ -375,6 +379,11 @@ export class BoshLink implements Link, Sweepable {
     this.#host.janitor.remove(this);
     this.#host.forgotten(this);
   }
+}
+
+/** Of `message`, `presence` and `iq`, by the first letter; elements of streams begin with others. */
+function isStanzaName(first: number | undefined): boolean {
+  return first === 0x6d || first === 0x70 || first === 0x69;
 }
 
 function goOn(link: BoshLink): void {
