@@ -466,6 +466,7 @@ export class RawClient {
         return false;
       case "resumed":
         this.sm = this.#resuming;
+        this.#resuming = null; // what is sent from here on, in answer to the replay, is sent
         this.#counting = true;
         if (this.sm) {
           this.#acknowledged(Number(element.attrs["h"]));
