@@ -36,8 +36,6 @@ export function findWarnings(config: Config, source: ConfigSource, tell: Tell): 
           "sessions travel unencrypted to a public address; use tls, or a private network",
         );
   }
-  if (config.ops.control !== undefined && config.workers > 1)
-    tell(["ops", "control"], "is not served with several workers: `breakwater drain` does not reach them, SIGTERM drains");
   filesOf(config, source, (path, file) => {
     try {
       accessSync(file, constants.R_OK);
