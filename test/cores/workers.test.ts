@@ -3,18 +3,15 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 import { churn } from "../support/churn.ts";
-import { startCore } from "../support/cores/index.ts";
+import { ALL_CORES, startCore } from "../support/cores/index.ts";
 import { spawnEdge } from "../support/edge.ts";
 import { until } from "../support/wire.ts";
 
 const CLIENTS = 40;
 const WORKERS = 3;
 const KILLS = 3;
-// Not ejabberd: on a busy machine about one message in a thousand is missing there, and nobody knows yet whose fault it
-// is (docs/workers.md). With two edges in place of workers (test/weak/faults.test.ts) none was.
-const CORES = ["prosody"] as const;
 
-for (const kind of CORES) {
+for (const kind of ALL_CORES) {
   test(`workers are killed under ${CLIENTS} clients: nothing is lost, doubled or out of order (${kind})`, async (t) => {
     const core = await startCore(kind);
     t.after(() => core.stop());

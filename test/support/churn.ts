@@ -162,15 +162,22 @@ class Phone {
     }
   }
 
-  /** Until everything that the partner sent has come, or long enough to say that it never will. */
+  /**
+   * Until everything that the two sent each other has come, or long enough to say that it never will. A connection that
+   * broke at the very end may have taken what this one sent: it returns for the partner's sake, too.
+   */
   async settle(): Promise<void> {
     const until = Date.now() + SETTLE_MS;
-    while (Date.now() < until && !this.#gaveUp && this.#received.size < this.#partner!.#sent) {
+    while (Date.now() < until && !this.#gaveUp && !(this.#hasAll && this.#partner!.#hasAll)) {
       await Promise.race([new Promise<void>((resolve) => (this.#wake = resolve)), pause(250)]);
       if (this.#client?.isClosed) await this.#return();
     }
     // What comes after the last one would be a double: ask for everything that is still on its way.
     if (!this.#gaveUp) await this.#client!.fence().catch(() => {});
+  }
+
+  get #hasAll(): boolean {
+    return this.#received.size >= this.#partner!.#sent;
   }
 
   count(): void {
