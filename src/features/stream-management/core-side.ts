@@ -48,9 +48,10 @@ export class CoreSide {
   #injectedHandled = 0;
   #acknowledged: number;
   #answerOwed = false;
-  #requested = 0;
-  // When the oldest question that is open was asked.
-  #requestedAt = 0;
+  // Questions so far, answers so far, and when the one was asked that is answered next.
+  #asked = 0;
+  #answered = 0;
+  #openSince = 0;
 
   private constructor(session: Session, init: CoreSideInit) {
     this.#session = session;
@@ -111,22 +112,27 @@ export class CoreSide {
     this.#answerOwed = true;
   }
 
-  /** Asks the core to acknowledge; the answer comes through `acknowledge`. */
-  request(): void {
+  /** Asks the core to acknowledge; the answer comes through `acknowledge`. The number of this question. */
+  request(): number {
     const bytes = smRequest(this.xmlns);
     this.#session.core.write(bytes, 0, bytes.length);
-    if (this.#requested++ === 0) this.#requestedAt = this.#session.host.clock.now();
+    if (this.#asked === this.#answered) this.#openSince = this.#session.host.clock.now();
+    return ++this.#asked;
+  }
+
+  hasAnswered(question: number): boolean {
+    return this.#answered >= question;
   }
 
   /** For how long the core has owed an answer, in ms: its connection may be dead without a word. */
   silentFor(now: number): number {
-    return this.#requested === 0 ? 0 : now - this.#requestedAt;
+    return this.#asked === this.#answered ? 0 : now - this.#openSince;
   }
 
   /** `<a/>` came. False when the core counts more than was sent. */
   acknowledge(h: number): boolean {
-    if (this.#requested > 0) this.#requested--;
-    this.#requestedAt = this.#session.host.clock.now();
+    if (this.#answered < this.#asked) this.#answered++;
+    this.#openSince = this.#session.host.clock.now();
     if ((h - this.#handled) >>> 0 > (this.#sent - this.#handled) >>> 0) return false;
     this.#handled = h;
     const injected = this.#session.injectedToCore;

@@ -88,7 +88,7 @@ export class StreamManagement implements Feature {
     if (part === null) return this.#takeOver(frame, at, id, h);
     const isOwn = at.isAccountOf(part.session.jid);
     // The core tells exactly whose it is, and its fresh stream is alive.
-    if (part.session.portable && (!isOwn || part.hasSilentCore(at.host.clock.now()))) {
+    if (part.session.portable && (!isOwn || part.isAhead(h) || part.hasSilentCore(at.host.clock.now()))) {
       return this.#takeOver(frame, at, id, h);
     }
     // Never a hint: for a stranger the session does not exist.

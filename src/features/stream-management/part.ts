@@ -99,6 +99,12 @@ export class StreamManagementPart implements Part {
     return (this.#coreSide?.silentFor(now) ?? 0) >= CORE_DOUBT_MS;
   }
 
+  /** Whether the client has handled more than it was sent here: another edge has sent the rest. */
+  isAhead(h: number): boolean {
+    const queue = this.#queue!;
+    return (h - queue.handled) >>> 0 > queue.unacked && !queue.isBehind(h);
+  }
+
   /** Whether the client has acknowledged more than `h` before: what lies between is gone. */
   isBehind(h: number): boolean {
     return this.#queue!.isBehind(h);
@@ -222,6 +228,7 @@ export class StreamManagementPart implements Part {
 
   fromCore(frame: Frame): Verdict {
     if (isStanza(frame)) return this.#queue === null ? "pass" : this.#deliver(frame, this.#queue);
+    if (frame.kind === KIND.streamError && this.#isUnsure) return this.#giveCoreUp();
     if (frame.kind < KIND.smRequest || frame.kind > KIND.sm) return "pass";
     if (frame.kind === KIND.smRequest) this.#coreSide?.owe();
     else if (frame.kind === KIND.smAnswer) this.#answerFromCore(frame);
@@ -254,7 +261,7 @@ export class StreamManagementPart implements Part {
       return this.#session.on("coreGone", "core-misbehaved");
     }
     const promised = this.#resumption?.promised ?? null;
-    if (promised !== null && coreSide.settled) this.#confirmResume(promised);
+    if (promised !== null && coreSide.settled && coreSide.hasAnswered(promised.question)) this.#confirmResume(promised);
     if (this.#questions.answered()) this.#toClient(smAnswer(this.#xmlns, coreSide.handledOfClient));
   }
 
@@ -318,7 +325,9 @@ export class StreamManagementPart implements Part {
       if ((this.#resumption?.promised ?? null) !== null) this.#coreSide.request();
       this.#session.core.flush();
     }
-    if (portable && this.#coreSide!.silentFor(now) >= CORE_DEAD_MS) return this.#session.on("coreGone", "core-gone");
+    if (portable && this.#coreSide!.silentFor(now) >= (this.#isUnsure ? CORE_DOUBT_MS : CORE_DEAD_MS)) {
+      return void this.#giveCoreUp();
+    }
     if (link === null || phase === "draining") return;
     if (this.#asking.isOverdue(now, link.heardAt, options.ack_timeout)) {
       return this.#session.on(resumable ? "lost" : "gone", "link-silent");
@@ -353,7 +362,7 @@ export class StreamManagementPart implements Part {
 
   /**
    * Step one of a resume on a new link: fence the old one, take the client's `h`, and promise `<resumed/>` for as soon as
-   * the core has confirmed what the old link delivered: only then is our `h` exact.
+   * the core has confirmed what the old link delivered: only then is our `h` exact, and a portable session still ours.
    */
   resume(link: Link, xmlns: SmNamespace, h: number): void {
     const resumption = this.#resumption!;
@@ -362,12 +371,13 @@ export class StreamManagementPart implements Part {
     this.#newestLink = link.id;
     this.#session.relink(link);
     if (!this.#clientHandled(h)) return;
-    const promised = { link, xmlns };
-    resumption.begin(promised, h);
     const coreSide = this.#coreSide;
-    if (coreSide === null || coreSide.settled) return this.#confirmResume(promised);
-    coreSide.request();
-    this.#session.core.flush();
+    // Another edge may have had a portable session meanwhile, and this one not know of it yet: only the core knows.
+    const isSure = coreSide === null || (coreSide.settled && !this.#session.portable);
+    const promised = { link, xmlns, question: isSure ? 0 : coreSide.request() };
+    resumption.begin(promised, h);
+    if (isSure) this.#confirmResume(promised);
+    else this.#session.core.flush();
   }
 
   // Step two: <resumed/>, then the replay.
@@ -376,6 +386,17 @@ export class StreamManagementPart implements Part {
     this.#toClient(smResumed(promised.xmlns, this.#id!, this.#handledOfClient));
     this.#feature.resumed(this.#session, this.#queue!.length);
     this.#resumption!.replay(promised);
+  }
+
+  // A client waits for <resumed/> from a session that may be another edge's by now.
+  get #isUnsure(): boolean {
+    return this.#session.portable && (this.#resumption?.promised ?? null) !== null;
+  }
+
+  // What the core says on this stream is not for that client: it comes again, and the core is asked on a fresh one.
+  #giveCoreUp(): Verdict {
+    this.#session.on("coreGone", "core-gone");
+    return "taken";
   }
 
   // ---- ends

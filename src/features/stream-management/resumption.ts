@@ -11,6 +11,8 @@ const CAUTIOUS_AFTER_RESUMES = 3;
 export interface Promised {
   readonly link: Link;
   readonly xmlns: SmNamespace;
+  /** The question to the core that has to be answered first (`CoreSide.request`), 0: none. */
+  readonly question: number;
 }
 
 /**

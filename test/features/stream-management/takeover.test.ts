@@ -172,3 +172,42 @@ test("when the core's connections are gone, clients are cut off one after the ot
     [],
   );
 });
+
+test("an edge that another one has taken a session from does not give it back: the core is asked before <resumed/>", async (t) => {
+  for (const what of ["is told", "is not told", "sees a higher h"] as const) {
+    const wire = await scene(t);
+    const { client, core, sm } = await wire.managed();
+    client.message("bob@localhost", "one");
+    await client.allAcked();
+    client.drop();
+    await until(async () => (await wire.edge.metric("breakwater_sessions", { phase: "dormant" })) === 1, "dormant");
+    // From here on the core's session is another edge's: this stream gets no answer any more.
+    wire.core.script.answersRequests = false;
+    core.inbox.items.length = 0;
+    if (what === "sees a higher h") sm.handled += 3;
+    const { client: again, core: fresh } = await wire.authenticated();
+    const answer = again.resume(sm).catch((error: Error) => error);
+    if (what === "sees a higher h") {
+      assert.equal((await fresh.expect(/^<resume /)).attrs["h"], String(sm.handled));
+      fresh.write(`<resumed xmlns='${NS.sm}' previd='x' h='1'/>`);
+      assert.equal(((await answer) as { name: string }).name, "resumed");
+      continue;
+    }
+    await core.expect(/^<r /);
+    if (what === "is told") core.error("conflict");
+    else wire.clock.advance({ seconds: 4 });
+    // Neither <resumed/> with a count that is not true, nor <conflict/>, which would tell it to stay away.
+    assert.ok((await answer) instanceof Error, what);
+    assert.notEqual(await again.closed, "stream-end", what);
+    assert.deepEqual(
+      again.inbox.items.filter(({ name }) => name === "error" || name === "resumed"),
+      [],
+      what,
+    );
+    const { client: third, core: newest } = await wire.authenticated();
+    const last = third.resume(sm);
+    await newest.expect(/^<resume /);
+    newest.write(`<resumed xmlns='${NS.sm}' previd='x' h='1'/>`);
+    assert.equal((await last).name, "resumed", what);
+  }
+});
