@@ -2,6 +2,7 @@ import { z } from "zod";
 import { addressRange, listenAddress } from "../base/option-types.ts";
 import { framerLimits } from "../xmpp/options.ts";
 import { boshOptions } from "./bosh/options.ts";
+import { httpPath, seconds } from "./option-types.ts";
 
 export const listenerOptions = z.strictObject({
   kind: z.enum(["starttls", "tls", "plaintext", "https", "http", "all"]).meta({
@@ -84,15 +85,6 @@ export const limitsOptions = z
 
 export type LimitsOptions = z.infer<typeof limitsOptions>;
 
-function httpPath(usual: string) {
-  const expected = `a path such as "${usual}"`;
-  return z
-    .string()
-    .regex(/^\/[\w.~/-]*$/)
-    .default(usual)
-    .meta({ expected });
-}
-
 function httpUrl(scheme: "ws" | "http") {
   const expected = `an address such as "${scheme}s://{domain}/…"`;
   return z
@@ -100,8 +92,6 @@ function httpUrl(scheme: "ws" | "http") {
     .regex(new RegExp(`^${scheme}s?://[^\\s"'<>]+$`))
     .meta({ expected });
 }
-
-const seconds = (min: number, max: number, usual: number) => z.number().min(min).max(max).default(usual);
 
 export const httpOptions = z
   .strictObject({

@@ -1,36 +1,30 @@
 import { z } from "zod";
-
-const seconds = (min: number, max: number, usual: number) => z.number().int().min(min).max(max).default(usual);
+import { httpPath, wholeSeconds } from "../option-types.ts";
 
 export const boshOptions = z
   .strictObject({
-    path: z
-      .string()
-      .regex(/^\/[\w.~/-]*$/)
-      .default("/http-bind")
-      .meta({
-        description: "Where BOSH clients send their requests (XEP-0124).",
-        expected: 'a path such as "/http-bind"',
-        reload: false,
-      }),
-    max_wait: seconds(1, 600, 60).meta({
+    path: httpPath("/http-bind").meta({
+      description: "Where BOSH clients send their requests (XEP-0124).",
+      reload: false,
+    }),
+    max_wait: wholeSeconds(1, 600, 60).meta({
       description:
         "How long a request may be held when there is nothing for the client, below the idle timeout of any proxy on " +
         "the way. A client may ask for less.",
       unit: "s",
       reload: true,
     }),
-    inactivity: seconds(5, 3600, 60).meta({
+    inactivity: wholeSeconds(5, 3600, 60).meta({
       description: "Without any request for so long the link is lost. Twice as long for clients that poll.",
       unit: "s",
       reload: true,
     }),
-    max_pause: seconds(5, 3600, 120).meta({
+    max_pause: wholeSeconds(5, 3600, 120).meta({
       description: "How long a client may announce to be away, say while its page changes.",
       unit: "s",
       reload: true,
     }),
-    polling: seconds(1, 60, 5).meta({
+    polling: wholeSeconds(1, 60, 5).meta({
       description: "How far apart a client's requests for nothing should be. A few may come faster.",
       unit: "s",
       reload: true,
