@@ -13,6 +13,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** What the tests need, and the program or file that shows that it is there. */
 const DEBIAN_PACKAGES = {
   ejabberd: "ejabberdctl",
+  "erlang-p1-oauth2": null,
   prosody: "prosodyctl",
   "redis-server": "redis-server",
   openssl: "openssl",

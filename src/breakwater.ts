@@ -24,7 +24,9 @@ import { Metrics } from "./ops/metrics.ts";
 import { Drainer } from "./session/drainer.ts";
 import type { Host } from "./session/host.ts";
 import { Negotiation } from "./session/negotiation.ts";
+import { ParkingLot } from "./session/parking-lot.ts";
 import { Returns } from "./session/returns.ts";
+import { Turns } from "./session/turns.ts";
 import { openStore } from "./store/open.ts";
 import type { Store } from "./store/store.ts";
 import { closeTls, setUpTls, type TlsSetup } from "./tls/setup.ts";
@@ -114,6 +116,7 @@ class Edge implements Breakwater {
     this.#streamManagement = new StreamManagement(config.stream_management, clock);
     this.#keepalive = new Keepalive(config.keepalive);
     this.#admission = new Admission(admissionLimits(config));
+    const turns = new Turns(clock, () => this.#config.drain.rate);
     this.#host = {
       clock,
       janitor: this.#janitor,
@@ -122,7 +125,8 @@ class Edge implements Breakwater {
       features: featureList(this.#streamManagement, this.#keepalive),
       sessions: new Set(),
       negotiations: new Set(),
-      returns: new Returns(clock, () => this.#config.drain.rate),
+      returns: new Returns(clock, turns),
+      parkingLot: new ParkingLot(clock, turns, this.#cores),
       ...hostOptions(config),
     };
     this.#seat = seat ?? null;
@@ -230,6 +234,7 @@ class Edge implements Breakwater {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#host.returns.hurry();
+    this.#host.parkingLot.stop();
     await this.drainer.stop();
     this.#http.stop();
     await this.#goodbye();

@@ -30,6 +30,7 @@ const LIBRARY_ROOM: Record<string, string> = {
   yaml: "config",
   ws: "edge",
   ioredis: "store",
+  undici: "upstream",
 };
 
 const root = resolve(import.meta.dirname, "../src");

@@ -30,6 +30,7 @@ export function crossCheck(draft: Draft, tell: Tell): void {
     if (tls && connect && connect.transport !== "tls")
       tell(["cores", i, "tls"], `has no use: \`connect\` says ${connect.transport}, not tls://`);
   }
+  reattachFits(draft, tell);
   boundsFit(draft, tell);
   if (draft.store) storeFits(draft.store, tell);
   workersFit(draft, tell);
@@ -124,6 +125,21 @@ function boundsFit({ limits = {}, stream_management: sm = {} }: Draft, tell: Tel
     tell(["limits", "before_login", "max_bytes"], `may not exceed limits.after_login.max_bytes (${after})`);
   const [each, all] = [sm.max_queue_bytes ?? 0, sm.max_total_bytes ?? Infinity];
   if (each > all) tell(["stream_management", "max_queue_bytes"], `may not exceed max_total_bytes (${all})`);
+}
+
+function reattachFits({ cores = [], stream_management: sm }: Draft, tell: Tell): void {
+  for (const [i, { reattach }] of cores.entries()) {
+    if (reattach === undefined) continue;
+    const path = ["cores", i, "reattach"];
+    const { api, username, password, bearer, ca } = reattach;
+    if (sm && sm.resume_secret === undefined)
+      tell(path, "needs `stream_management.resume_secret`: only such sessions are counted as the core counts them");
+    if ((username === undefined) !== (password === undefined))
+      tell([...path, username ? "username" : "password"], `needs \`${username ? "password" : "username"}\` beside it`);
+    else if (username !== undefined && bearer !== undefined)
+      tell([...path, "bearer"], "stands beside `username`: write the one or the other");
+    if (ca !== undefined && api?.startsWith("http:")) tell([...path, "ca"], "has no use: `api` says http, not https");
+  }
 }
 
 function storeFits(store: Partial<Sections["store"]>, tell: Tell): void {

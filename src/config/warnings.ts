@@ -17,6 +17,9 @@ export function findWarnings(config: Config, source: ConfigSource, tell: Tell): 
         ["cores", i, "connect"],
         "passwords travel unencrypted to a public address; use tls:// or a private network",
       );
+    const api = core.reattach === undefined ? null : new URL(core.reattach.api);
+    if (api?.protocol === "http:" && isPublic(api.hostname.replace(/^\[|\]$/g, "")))
+      tell(["cores", i, "reattach", "api"], "tokens travel unencrypted to a public address; use https://");
   }
   for (const [i, { kind, listen }] of config.listeners.entries()) {
     if ((kind === "plaintext" || kind === "http") && !isLoopback(listen.host))
@@ -55,7 +58,10 @@ function filesOf(config: Config, source: ConfigSource, see: (path: OptionPath, f
       see([...pair, "key"], key);
     }
   }
-  for (const [i, { tls }] of config.cores.entries()) if (tls?.ca) see(["cores", i, "tls", "ca"], tls.ca);
+  for (const [i, { tls, reattach }] of config.cores.entries()) {
+    if (tls?.ca) see(["cores", i, "tls", "ca"], tls.ca);
+    if (reattach?.ca) see(["cores", i, "reattach", "ca"], reattach.ca);
+  }
   const { ca, certificate, key } = config.store.redis.tls;
   for (const [name, file] of Object.entries({ ca, certificate, key }))
     if (file !== undefined) see(["store", "redis", "tls", name], file);

@@ -5,6 +5,7 @@ import { type Frame, KIND } from "../xmpp/frame.ts";
 import { NS } from "../xmpp/ns.ts";
 import { peek } from "../xmpp/peek.ts";
 
+const INACTIVE = Buffer.from(`<inactive xmlns='${NS.csi}'/>`);
 const ACTIVE = Buffer.from(`<active xmlns='${NS.csi}'/>`);
 
 /**
@@ -35,6 +36,11 @@ class ClientStatePart implements Part {
       core.write(frame.bytes, frame.start, frame.end);
     }
     return "taken";
+  }
+
+  /** To the core, too, the resumed stream begins active. */
+  coreResumed(): void {
+    if (this.#toldInactive) this.#session.core.write(INACTIVE, 0, INACTIVE.length);
   }
 
   /** XEP-0352 §4: a resumed stream begins active; the core, whose stream was never cut, has to be told. */

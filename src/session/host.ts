@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Janitor } from "../base/janitor.ts";
 import type { Log } from "../base/log.ts";
 import type { FramerLimits } from "../xmpp/framer.ts";
+import type { ParkingLot } from "./parking-lot.ts";
 import type { Feature } from "./part.ts";
 import type { DeadlineOption } from "./phases.ts";
 import type { Cores } from "./ports.ts";
@@ -33,6 +34,7 @@ export interface Host {
   /** Every client that has connected and not bound yet. */
   readonly negotiations: Set<Leaving>;
   readonly returns: Returns;
+  readonly parkingLot: ParkingLot;
   /** Seconds. */
   deadlines: Readonly<Record<DeadlineOption, number>>;
   /** Where clients go on that this edge lets go, `host` or `host:port`; null: they find another one by themselves. */

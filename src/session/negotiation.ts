@@ -3,7 +3,7 @@ import { shortId } from "../base/ids.ts";
 import type { Sweepable } from "../base/janitor.ts";
 import { meter } from "../base/meter.ts";
 import { parseElement } from "../xmpp/element.ts";
-import { type Frame, isStanza, KIND } from "../xmpp/frame.ts";
+import { type Frame, isStanza, KIND, retain } from "../xmpp/frame.ts";
 import type { FramingError } from "../xmpp/framing-error.ts";
 import { domainKey, type Jid, parseJid } from "../xmpp/jid.ts";
 import { NS } from "../xmpp/ns.ts";
@@ -46,6 +46,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving {
   #phase: Phase = "connecting";
   #step: Step = "header";
   readonly #link: Link;
+  #opening: Buffer | null = null;
   #core: CoreStream | null = null;
   #coreFeatures: CoreFeatures = { sm: null, csi: false };
   #domain = "";
@@ -110,7 +111,10 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving {
     const core = this.#core!;
     this.#core = null;
     this.#on("bound");
-    const session = new Session({ jid, link, core, coreFeatures: this.#coreFeatures, host: this.host });
+    const session = new Session({
+      ...{ jid, link, core, opening: this.#opening },
+      ...{ coreFeatures: this.#coreFeatures, host: this.host },
+    });
     link.owner = session;
     core.owner = session;
     link.resume();
@@ -158,6 +162,8 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving {
     // Every attribute and namespace declaration of the client's header reaches the core: the tag goes on as it came.
     this.#core.write(XML_DECLARATION, 0, XML_DECLARATION.length);
     this.#core.write(frame.bytes, frame.start, frame.end);
+    if (this.#authenticated && this.host.cores.reattachTerms(this.#core.coreName) !== null)
+      this.#opening = retain(frame);
     this.#go("features");
   }
 

@@ -38,6 +38,10 @@ export interface Part {
   phaseChanged?(from: Phase, to: Phase): void;
   /** The core stream is about to be closed or dropped: the last words to the core. */
   coreEnding?(): void;
+  /** The core's connection is gone. "taken": the session waits for another one (`Session.changeCore`). */
+  coreLost?(): Verdict;
+  /** The core has resumed the session on another stream, on which nothing has been said yet. */
+  coreResumed?(): void;
   /** The session is over; both legs are gone or going. */
   close?(reason: CloseReason): void;
 }

@@ -2,6 +2,7 @@ import type { CloseReason } from "../base/close-reasons.ts";
 import type { Frame } from "../xmpp/frame.ts";
 import type { FramerLimits } from "../xmpp/framer.ts";
 import type { FramingError } from "../xmpp/framing-error.ts";
+import type { Jid } from "../xmpp/jid.ts";
 
 /**
  * The client's leg, whatever the transport. `edge/` implements it; negotiation and session own it, one after the other.
@@ -124,7 +125,50 @@ export interface CoreTraits {
 export interface Cores {
   /** Null when no core serves `domain` (a `domainKey`). The stream calls `owner` back, never before `open` has returned. */
   open(domain: string, client: Link, owner: CoreOwner): CoreStream | null;
+  /** On which terms the sessions of this core are attached to it again without their clients; null: they are not. */
+  reattachTerms(coreName: string): ReattachTerms | null;
+  /** Logs an account in on a fresh stream, without its client. `owner` is called once, never before this has returned. */
+  attach(coreName: string, who: Attachee, owner: AttachOwner): Attachment;
 }
+
+export interface ReattachTerms {
+  /** What may wait of one client's stanzas: bytes and stanzas. */
+  readonly maxBytes: number;
+  readonly maxStanzas: number;
+  /** How long a client stays connected without its core. */
+  readonly waitSeconds: number;
+  /** Attempts at a time. */
+  readonly maxConcurrent: number;
+}
+
+/** Whose session is to be attached. */
+export interface Attachee {
+  readonly jid: Jid;
+  /** The opening tag of its client. */
+  readonly opening: Buffer;
+  /** What a PROXY header says. */
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+  /** For how long the session has been on its last stream, in ms: one that the core saw begin later is another's by now. */
+  readonly ageMs: number;
+}
+
+export interface Attachment {
+  /** The owner hears nothing more. */
+  cancel(): void;
+}
+
+export interface AttachOwner {
+  /** Logged in; nothing is bound. The stream's owner is to be set at once. */
+  attached(core: CoreStream): void;
+  attachFailed(how: AttachFailure, detail: string): void;
+}
+
+/**
+ * `later`: the core, or its API, is not well. `lost`: the core has no such session any more. `elsewhere`: another edge has
+ * it. `refused`: the core does not let the edge in for this account.
+ */
+export type AttachFailure = "later" | "lost" | "elsewhere" | "refused";
 
 /** The close reason for input that no stream may hold. */
 export function closeReasonOf(error: FramingError): CloseReason {

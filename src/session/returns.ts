@@ -1,12 +1,18 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { meter } from "../base/meter.ts";
-import { JITTER } from "../base/pacer.ts";
+import { STREAM_END } from "../xmpp/stream-error.ts";
 import type { Link } from "./ports.ts";
+import type { Turns } from "./turns.ts";
 
 const waiting = meter.gauge(
   "breakwater_returns_waiting",
   "Links of clients whose core's connection is gone, before they are cut so that the clients return",
 );
+
+interface Returning {
+  readonly link: Link;
+  readonly farewell: Buffer | null;
+}
 
 /**
  * Links whose sessions have lost their core's connection: each is cut when its turn comes, so that the clients return to the
@@ -15,23 +21,20 @@ const waiting = meter.gauge(
  */
 export class Returns {
   readonly #clock: Clock;
-  readonly #rate: () => number;
-  #links: Link[] = [];
+  readonly #turns: Turns;
+  #links: Returning[] = [];
   #timer: Timer | null = null;
-  // Before then nobody else has a turn.
-  #dueAt = 0;
 
-  /** `rate`: links a second. */
-  constructor(clock: Clock, rate: () => number) {
+  constructor(clock: Clock, turns: Turns) {
     this.#clock = clock;
-    this.#rate = rate;
+    this.#turns = turns;
     waiting.collect = () => waiting.set(this.#links.length);
   }
 
-  /** Takes the link over. */
-  add(link: Link): void {
+  /** Takes the link over. `farewell`: the stream error for a client that has to log in anew; null: cut without a word. */
+  add(link: Link, farewell: Buffer | null): void {
     link.fence();
-    this.#links.push(link);
+    this.#links.push({ link, farewell });
     if (this.#timer === null) this.#go();
   }
 
@@ -39,16 +42,23 @@ export class Returns {
   hurry(): void {
     this.#timer?.cancel();
     this.#timer = null;
-    for (const link of this.#links.splice(0)) link.drop();
+    for (const returning of this.#links.splice(0)) cut(returning);
   }
 
   #go(): void {
     this.#timer = null;
-    const now = this.#clock.now();
-    if (now >= this.#dueAt) {
-      this.#links.shift()?.drop();
-      this.#dueAt = now + (1000 / this.#rate()) * (1 + JITTER * Math.random());
+    if (this.#turns.wait === 0) {
+      const next = this.#links.shift();
+      if (next !== undefined) cut(next);
+      this.#turns.take();
     }
-    if (this.#links.length > 0) this.#timer = this.#clock.after(this.#dueAt - now, () => this.#go());
+    if (this.#links.length > 0) this.#timer = this.#clock.after(this.#turns.wait, () => this.#go());
   }
+}
+
+function cut({ link, farewell }: Returning): void {
+  if (farewell === null) return link.drop();
+  link.write(farewell, 0, farewell.length);
+  link.write(STREAM_END, 0, STREAM_END.length);
+  link.end();
 }

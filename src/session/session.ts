@@ -34,6 +34,8 @@ export interface SessionInit {
   readonly link: Link;
   readonly core: CoreStream;
   readonly coreFeatures: CoreFeatures;
+  /** The client's opening tag, where the core's sessions can be attached again without their clients. */
+  readonly opening: Buffer | null;
   readonly host: Host;
 }
 
@@ -46,10 +48,12 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   readonly id = shortId();
   readonly jid: Jid;
   readonly bareJid: string;
-  readonly core: CoreStream;
   readonly coreFeatures: CoreFeatures;
+  readonly opening: Buffer | null;
   readonly host: Host;
   readonly log: Log;
+  /** Changes only through `changeCore`. */
+  core: CoreStream;
   /** Null in the phases without a link. */
   link: Link | null;
   phase: Phase = "active";
@@ -70,6 +74,9 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   #deadlineAt = Number.POSITIVE_INFINITY;
   #coreEnded = false;
   #clientHeld = false;
+  #coreBehind = false;
+  // Stanzas that the core is about to send again and that this session has.
+  #sentAgain = 0;
   // Why the session is draining: the deadline and the last events of its legs are not the reason.
   #endReason: CloseReason | null = null;
 
@@ -79,6 +86,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
     this.link = init.link;
     this.core = init.core;
     this.coreFeatures = init.coreFeatures;
+    this.opening = init.opening;
     this.host = init.host;
     this.holdSeconds = init.host.deadlines.hold_time;
     this.log = init.host.log;
@@ -165,8 +173,15 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
 
   coreFrame(_core: CoreStream, frame: Frame): void {
     if (isStanza(frame)) {
+      if (this.#sentAgain > 0) {
+        this.#sentAgain--;
+        return;
+      }
       fromCoreStanzas.value++;
       this.stanzasFromCore++;
+    } else if (frame.kind === KIND.streamError && peek.hasChild(frame, "system-shutdown", NS.streamErrors)) {
+      // Nobody is to hear it before their turn: all of the core's clients would be back at once.
+      return this.loseCore("core-gone");
     }
     const parts = this.#parts;
     for (let i = 0; i < parts.length; i++) {
@@ -194,7 +209,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
 
   coreGone(_core: CoreStream, reason: CloseReason, detail: string): void {
     this.log.info("core stream gone", { session: this.id, core: this.core.coreName, reason, detail });
-    this.on("coreGone", reason);
+    this.loseCore(reason);
   }
 
   // ---- for parts and the operator
@@ -205,6 +220,37 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
     this.injectedToCore ??= [];
     this.injectedToCore.push(this.stanzasToCore);
     this.core.write(stanza, 0, stanza.length);
+  }
+
+  /** The core's connection is gone, or of no use any more. The session ends, unless a part knows how it goes on. */
+  loseCore(reason: CloseReason): void {
+    const { on } = PHASES[this.phase];
+    if (reason === "core-gone" && on.coreGone !== undefined && this.phase !== "draining") {
+      for (const part of this.#parts) if (part.coreLost?.() === "taken") return;
+    }
+    this.on("coreGone", reason);
+  }
+
+  /** The core's leg is another stream from now on. `sentAgain`: its first stanzas, which this session has already. */
+  changeCore(core: CoreStream, sentAgain = 0): void {
+    this.core.drop();
+    this.core = core;
+    this.#sentAgain = sentAgain;
+    core.owner = this;
+  }
+
+  /** The core has resumed the session on the stream that it has now. */
+  coreResumed(): void {
+    for (const part of this.#parts) part.coreResumed?.();
+    this.flushCore();
+    this.flushLink();
+    if (this.#coreEnded) this.core.end();
+  }
+
+  /** While true nothing of the client is read: the core has confirmed too little of what it sent. */
+  holdForCore(behind: boolean): void {
+    this.#coreBehind = behind;
+    this.#readClient();
   }
 
   /** While true nothing of the client is read: what it sends belongs behind an answer that it waits for. */
@@ -300,7 +346,8 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
     this.#endReason = reason;
     if (reason === "client-closed") return this.#endCore();
     if (reason === "moved") this.#takeLink()?.drop();
-    else if (reason === "core-gone" && this.portable) this.#leaveToReturns();
+    else if (reason === "core-gone")
+      this.returnClient(this.portable ? null : streamError("system-shutdown", DRAIN_TEXT[reason]));
     const said = event === "ending" && reason !== "shutdown"; // refuse() and leave() have written their own error
     const condition = CLOSE_REASONS[reason].condition;
     if (condition !== null && !said) this.link?.write(...whole(streamError(condition, DRAIN_TEXT[reason] ?? "")));
@@ -316,9 +363,10 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
     return link;
   }
 
-  #leaveToReturns(): void {
+  /** The link is cut when its turn comes; the session has none any more. `farewell`: of one that cannot be resumed. */
+  returnClient(farewell: Buffer | null): void {
     const link = this.#takeLink();
-    if (link !== null) this.host.returns.add(link);
+    if (link !== null) this.host.returns.add(link, farewell);
   }
 
   #finish(last: CloseReason): void {
@@ -366,7 +414,8 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   #readClient(): void {
     const { link, core } = this;
     if (link === null) return;
-    if (this.#clientHeld || core.pendingBytes > PAUSE_BYTES || link.pendingBytes > PAUSE_BYTES) link.pause();
+    if (this.#clientHeld || this.#coreBehind || core.pendingBytes > PAUSE_BYTES || link.pendingBytes > PAUSE_BYTES)
+      link.pause();
     else link.resume();
   }
 

@@ -3,14 +3,26 @@ import { BreakwaterError } from "../base/errors.ts";
 import type { Janitor } from "../base/janitor.ts";
 import type { Log } from "../base/log.ts";
 import { meter } from "../base/meter.ts";
-import type { CoreOwner, CoreStream, Cores as CoresPort, CoreTraits, Link } from "../session/ports.ts";
+import type {
+  Attachee,
+  Attachment,
+  AttachOwner,
+  CoreOwner,
+  CoreStream,
+  Cores as CoresPort,
+  CoreTraits,
+  Link,
+  ReattachTerms,
+} from "../session/ports.ts";
 import { framerLimitsOf } from "../xmpp/options.ts";
 import { C2sCore } from "./c2s-core.ts";
+import { CoreApi } from "./core-api.ts";
 import { Dialer } from "./dial.ts";
-import type { CoreOptions } from "./options.ts";
+import type { CoreOptions, ReattachOptions } from "./options.ts";
 import { type ProbeResult, probe } from "./probe.ts";
 import { ownProxyHeader, proxyHeader } from "./proxy-header.ts";
 import { traitsOf } from "./quirks.ts";
+import { TokenLogin } from "./token-login.ts";
 
 const health = meter.gauge("breakwater_core_up", "Whether the core answered when it was last asked (1) or not (0)", [
   "core",
@@ -34,6 +46,9 @@ interface Core {
   readonly dialer: Dialer;
   readonly traits: CoreTraits;
   readonly domains: readonly string[];
+  /** Where its sessions can be attached without their clients. */
+  readonly api: CoreApi | null;
+  readonly reattach: ReattachTerms | null;
   /** When a client's stream last told how the core is, and what it told. */
   seenAt: number;
   trouble: string | null;
@@ -83,6 +98,34 @@ export class Cores implements CoresPort {
     return this.#dial(core, owner, header);
   }
 
+  reattachTerms(coreName: string): ReattachTerms | null {
+    return this.#named(coreName)?.reattach ?? null;
+  }
+
+  attach(coreName: string, who: Attachee, owner: AttachOwner): Attachment {
+    const core = this.#named(coreName);
+    if (core === undefined || core.api === null) {
+      const timer = this.#host.clock.after(0, () =>
+        owner.attachFailed("refused", "the core has no `reattach` any more"),
+      );
+      return { cancel: () => timer.cancel() };
+    }
+    const { connect_timeout, proxy_protocol: version, reattach } = core.options;
+    const header = version === "off" ? null : proxyHeader(version, who.client, who.server);
+    return new TokenLogin({
+      clock: this.#host.clock,
+      api: core.api,
+      who,
+      owner,
+      timeoutMs: (connect_timeout + 3 * reattach!.timeout) * 1000,
+      dial: (streamOwner) => this.#dial(core, streamOwner, header),
+    });
+  }
+
+  #named(name: string): Core | undefined {
+    return this.#cores.find((core) => core.options.name === name);
+  }
+
   /** For readiness: true, or which cores are not well. */
   readiness(): true | string {
     const down = this.#cores.filter((core) => core.trouble !== null);
@@ -91,13 +134,24 @@ export class Cores implements CoresPort {
   }
 
   stop(): void {
+    for (const core of this.#cores) core.api?.close();
     for (const timer of this.#timers) timer.cancel();
     this.#timers = [];
   }
 
   #prepare(options: CoreOptions, plan: CoresPlan): Core {
     const domains = plan.domains.filter((domain) => domain.core === options.name).map((domain) => domain.name);
-    return { options, dialer: new Dialer(options), traits: traitsOf(options), domains, seenAt: 0, trouble: null };
+    const { name, reattach } = options;
+    return {
+      options,
+      dialer: new Dialer(options),
+      traits: traitsOf(options),
+      domains,
+      api: reattach === undefined ? null : new CoreApi(name, reattach),
+      reattach: reattach === undefined ? null : termsOf(reattach),
+      seenAt: 0,
+      trouble: null,
+    };
   }
 
   #dial(core: Core, owner: CoreOwner, header: Buffer | null): C2sCore {
@@ -160,4 +214,8 @@ export class Cores implements CoresPort {
       this.#host.log.warn("core is not well: is it running, and does it listen there?", { ...facts, trouble });
     }
   }
+}
+
+function termsOf({ max_bytes, max_stanzas, wait, max_concurrent }: ReattachOptions): ReattachTerms {
+  return { maxBytes: max_bytes, maxStanzas: max_stanzas, waitSeconds: wait, maxConcurrent: max_concurrent };
 }

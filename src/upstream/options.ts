@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { coreAddress, filePath } from "../base/option-types.ts";
+import { coreAddress, filePath, secret } from "../base/option-types.ts";
 import { framerLimits } from "../xmpp/options.ts";
 
 /**
@@ -42,6 +42,87 @@ const coreTlsOptions = z
   .optional()
   .meta({ description: "How the core's certificate is checked, for `tls://`." });
 
+const API_EXPECTED = 'an address such as "http://127.0.0.1:5280/api"';
+const apiAddress = z
+  .string()
+  .refine((text) => /^https?:\/\/[^\s?#@]+$/.test(text) && URL.canParse(text), { error: `expected ${API_EXPECTED}` })
+  .meta({ expected: API_EXPECTED });
+
+const reattachOptions = z
+  .strictObject({
+    api: apiAddress.meta({
+      description:
+        "ejabberd's HTTP API (`mod_http_api`): the edge asks it for `user_sessions_info` and `oauth_issue_token`.",
+      reload: true,
+    }),
+    username: z.string().min(1).optional().meta({
+      description: "The account that may call it, as user@domain. Absent: the API knows the edge by its address.",
+      reload: true,
+    }),
+    password: secret().optional().meta({ description: "That account's password.", reload: true }),
+    bearer: secret().optional().meta({
+      description: "Instead of the two: a token of ejabberd that may call it.",
+      reload: true,
+    }),
+    ca: filePath().optional().meta({
+      description: "The authorities that may have signed the API's certificate (PEM). Absent: the system's.",
+      reload: true,
+    }),
+    timeout: z.number().min(0.1).max(60).default(5).meta({
+      description: "How long the API may take for one answer, and the core to log the edge in.",
+      unit: "s",
+      reload: true,
+    }),
+    token_lifetime: z.number().min(10).max(86_400).default(60).meta({
+      description: "How long a token is good for; it is used at once.",
+      unit: "s",
+      reload: true,
+    }),
+    max_concurrent: z.number().int().min(1).max(1000).default(8).meta({
+      description: "How many sessions are attached at the same time.",
+      unit: "sessions",
+      reload: true,
+    }),
+    wait: z
+      .number()
+      .min(1)
+      .max(3600)
+      .default(60)
+      .meta({
+        description:
+          "How long a client stays connected while the core is away. Past that its link is closed, and it has to return. " +
+          "A session without a link waits as long as the core keeps it.",
+        unit: "s",
+        reload: true,
+      }),
+    max_bytes: z
+      .number()
+      .int()
+      .min(4096)
+      .max(67_108_864)
+      .default(262_144)
+      .meta({
+        description:
+          "What the edge keeps of each client's stanzas until the core has confirmed them. Past that the client is not " +
+          "read. They count in `stream_management.max_total_bytes`.",
+        unit: "bytes",
+        reload: true,
+      }),
+    max_stanzas: z.number().int().min(10).max(100_000).default(1000).meta({
+      description: "The same in stanzas.",
+      unit: "stanzas",
+      reload: true,
+    }),
+  })
+  .optional()
+  .meta({
+    description:
+      "How sessions go on when their connection to the core is gone and the core is not: without their clients. " +
+      "Absent: clients lose their connection, return and resume.",
+  });
+
+export type ReattachOptions = NonNullable<z.infer<typeof reattachOptions>>;
+
 export const coreOptions = z
   .strictObject({
     name: coreName.meta({ description: "The name in this file, in the log and in the metrics.", reload: true }),
@@ -55,6 +136,7 @@ export const coreOptions = z
       reload: true,
     }),
     tls: coreTlsOptions,
+    reattach: reattachOptions,
     connect_timeout: z.number().min(0.1).max(60).default(5).meta({
       description: "How long the core may take to accept a connection (with `tls://`: and for the handshake).",
       unit: "s",

@@ -80,3 +80,18 @@ test("what is allowed and probably not meant is a warning with its line", () => 
     ],
   );
 });
+
+test("what a core's `reattach` lacks, or has for nothing, is told", () => {
+  const wrong = (inside: string, more = 'stream_management: { resume_secret: "0123456789abcdef0123456789abcdef" }\n') =>
+    mistakesOf(SMALL.replace("name: main,", `name: main, reattach: { ${inside} },`) + more);
+  const api = 'api: "http://127.0.0.1:5280/api"';
+  assert.deepEqual(wrong(api), []);
+  assert.deepEqual(wrong(`${api}, username: a@b, password: x`), []);
+  assert.match(wrong(api, "").join(), /reattach: needs `stream_management\.resume_secret`/);
+  assert.match(wrong(`${api}, username: a@b`).join(), /username: needs `password` beside it$/);
+  assert.match(wrong(`${api}, password: x`).join(), /password: needs `username` beside it$/);
+  assert.match(wrong(`${api}, username: a@b, password: x, bearer: y`).join(), /bearer: stands beside `username`/);
+  assert.match(wrong(`${api}, ca: /x`).join(), /ca: has no use: `api` says http/);
+  for (const odd of ["ftp://x/", "http://user@x/api", "x", "http://x/api?y"])
+    assert.match(wrong(`api: "${odd}"`).join(), /api: expected an address such as/);
+});

@@ -129,6 +129,18 @@ export class CoreSide {
     return this.#asked === this.#answered ? 0 : now - this.#openSince;
   }
 
+  /**
+   * The core has resumed its session on another stream. Nothing that was asked on the old one is answered any more. False
+   * when the core counts more than was sent. `told`: the h that the core was told.
+   */
+  resumedAgain(h: number, told: number): boolean {
+    if (!this.acknowledge(h)) return false;
+    this.#answered = this.#asked;
+    this.#acknowledged = told;
+    this.#answerOwed = false;
+    return true;
+  }
+
   /** `<a/>` came. False when the core counts more than was sent. */
   acknowledge(h: number): boolean {
     if (this.#answered < this.#asked) this.#answered++;

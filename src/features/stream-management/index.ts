@@ -89,6 +89,7 @@ export class StreamManagement implements Feature {
     const isOwn = at.isAccountOf(part.session.jid);
     // The core tells exactly whose it is, and its fresh stream is alive.
     if (part.session.portable && (!isOwn || part.isAhead(h) || part.hasSilentCore(at.host.clock.now()))) {
+      if (isOwn) part.stepAside();
       return this.#takeOver(frame, at, id, h);
     }
     // Never a hint: for a stranger the session does not exist.

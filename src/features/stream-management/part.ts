@@ -28,6 +28,7 @@ import {
   smResumed,
 } from "./nonza.ts";
 import { Questions } from "./questions.ts";
+import { Reattachment } from "./reattachment.ts";
 import { type Promised, Resumption } from "./resumption.ts";
 import type { Adoption } from "./takeover.ts";
 
@@ -71,6 +72,8 @@ export class StreamManagementPart implements Part {
   /** The resume id, null when the session cannot be resumed. */
   #id: string | null = null;
   #resumption: Resumption | null = null;
+  /** How the session outlives the core's connection, null when it does not. */
+  #reattachment: Reattachment | null = null;
   readonly #questions: Questions;
   readonly #asking: Asking;
   // The newest link that this session had: an older one's attempt to resume comes too late.
@@ -96,7 +99,16 @@ export class StreamManagementPart implements Part {
 
   /** Whether the core behind it may be there no longer: for a client that has brought a fresh stream to it. */
   hasSilentCore(now: number): boolean {
-    return (this.#coreSide?.silentFor(now) ?? 0) >= CORE_DOUBT_MS;
+    return this.#isParked || (this.#coreSide?.silentFor(now) ?? 0) >= CORE_DOUBT_MS;
+  }
+
+  /** Its client asks the core itself for the session. */
+  stepAside(): void {
+    this.#reattachment?.stepAside();
+  }
+
+  get #isParked(): boolean {
+    return this.#reattachment?.isParked ?? false;
   }
 
   /** Whether the client has handled more than it was sent here: another edge has sent the rest. */
@@ -113,7 +125,10 @@ export class StreamManagementPart implements Part {
   // ---- from the client
 
   fromClient(frame: Frame): Verdict {
-    if (frame.kind < KIND.smRequest || frame.kind > KIND.sm) return "pass";
+    if (frame.kind < KIND.smRequest || frame.kind > KIND.sm) {
+      if (this.#reattachment !== null && isStanza(frame)) this.#reattachment.keep(frame);
+      return "pass";
+    }
     if (frame.kind === KIND.smRequest) this.#requestFromClient(frame);
     else if (frame.kind === KIND.smAnswer) this.#answerFromClient(frame);
     else if (peek.name(frame) === "enable") this.#enable(frame);
@@ -134,6 +149,7 @@ export class StreamManagementPart implements Part {
     };
     const coreXmlns = this.#session.coreFeatures.sm;
     if (coreXmlns === null) return this.#enabled(null);
+    if (resume) this.#reattachment = this.#reattachmentFrom(0);
     const enable = smEnable(coreXmlns, resume ? { maxSeconds: Math.ceil(this.#enabling.maxSeconds) } : null);
     this.#session.core.write(enable, 0, enable.length);
   }
@@ -148,6 +164,8 @@ export class StreamManagementPart implements Part {
       const token = this.#feature.token(this.#session, coreSide, maxSeconds);
       this.#becomeResumable(token ?? secretId(), maxSeconds, token !== null);
     }
+    if (coreSide !== null && this.#session.portable) this.#reattachment?.begin(coreSide, () => this.#owedToCore);
+    else this.#dropReattachment();
     this.#toClient(smEnabled(xmlns, this.#id, this.#session));
     // COMPAT: xmpp.js 0.14 begins to count some turns after it has read <enabled/>: what comes in the same read is missed,
     // and an <r/> there is answered with a wrong h. So it leaves alone, and the first question waits.
@@ -159,8 +177,24 @@ export class StreamManagementPart implements Part {
   adopt({ token, session, xmlns, h }: Adoption, handledOfClient: number): void {
     this.#begin(xmlns, CoreSide.resumed(this.#session, session, { received: h, handled: handledOfClient }), h);
     this.#becomeResumable(token, session.maxSeconds, true);
+    this.#reattachment = this.#reattachmentFrom(handledOfClient);
+    this.#reattachment?.begin(this.#coreSide!, () => this.#owedToCore);
     this.#toClient(smResumed(xmlns, token, handledOfClient));
     this.#asking.begin();
+  }
+
+  // From its first counted stanza on it has to keep what the client sends.
+  #reattachmentFrom(handled: number): Reattachment | null {
+    const session = this.#session;
+    const { opening } = session;
+    const terms = session.host.cores.reattachTerms(session.core.coreName);
+    if (terms === null || opening === null) return null;
+    return new Reattachment({ session, opening, terms, budget: this.#feature.budget, handled });
+  }
+
+  #dropReattachment(): void {
+    this.#reattachment?.close();
+    this.#reattachment = null;
   }
 
   #begin(xmlns: SmNamespace, coreSide: CoreSide | null, h: number): void {
@@ -260,9 +294,10 @@ export class StreamManagementPart implements Part {
       });
       return this.#session.on("coreGone", "core-misbehaved");
     }
+    this.#reattachment?.acknowledged(h);
     const promised = this.#resumption?.promised ?? null;
     if (promised !== null && coreSide.settled && coreSide.hasAnswered(promised.question)) this.#confirmResume(promised);
-    if (this.#questions.answered()) this.#toClient(smAnswer(this.#xmlns, coreSide.handledOfClient));
+    if (this.#questions.answered(coreSide)) this.#toClient(smAnswer(this.#xmlns, coreSide.handledOfClient));
   }
 
   #deliver(frame: Frame, queue: UnackedQueue): Verdict {
@@ -303,6 +338,7 @@ export class StreamManagementPart implements Part {
   }
 
   beforeCoreFlush(): void {
+    this.#reattachment?.ride();
     this.#coreSide?.answer(this.#owedToCore, false);
   }
 
@@ -325,9 +361,11 @@ export class StreamManagementPart implements Part {
       if ((this.#resumption?.promised ?? null) !== null) this.#coreSide.request();
       this.#session.core.flush();
     }
-    if (portable && this.#coreSide!.silentFor(now) >= (this.#isUnsure ? CORE_DOUBT_MS : CORE_DEAD_MS)) {
-      return void this.#giveCoreUp();
-    }
+    const silentFor = portable && !this.#isParked ? this.#coreSide!.silentFor(now) : 0;
+    if (this.#isUnsure && silentFor >= CORE_DOUBT_MS) return void this.#giveCoreUp();
+    if (silentFor >= CORE_DEAD_MS) return this.#session.loseCore("core-gone");
+    this.#reattachment?.tick(now);
+    if (this.#session.link !== link) return;
     if (link === null || phase === "draining") return;
     if (this.#asking.isOverdue(now, link.heardAt, options.ack_timeout)) {
       return this.#session.on(resumable ? "lost" : "gone", "link-silent");
@@ -403,6 +441,7 @@ export class StreamManagementPart implements Part {
 
   phaseChanged(_from: Phase, to: Phase): void {
     if (this.#queue !== null) this.#queue.limits = this.#queueLimits();
+    if (to === "resuming") this.#reattachment?.relinked();
     if (to !== "dormant") return;
     this.#resumption?.stop();
     this.#asking.reset();
@@ -414,6 +453,10 @@ export class StreamManagementPart implements Part {
     }
   }
 
+  coreLost(): Verdict {
+    return this.#reattachment?.park() ? "taken" : "pass";
+  }
+
   // XEP-0198 §4: a final <a/> before the end, or what the client has handled would be delivered again.
   coreEnding(): void {
     if (this.#queue === null) return;
@@ -423,6 +466,7 @@ export class StreamManagementPart implements Part {
 
   close(_reason: CloseReason): void {
     if (this.#id !== null) this.#feature.bury(this.#id, this.#session, this.#handledOfClient);
+    this.#dropReattachment();
     this.#queue?.clear();
     this.#resumption?.stop();
   }

@@ -7,7 +7,8 @@ const CORE_ANSWER_MS = 1000;
 /** `<r/>` of the client that wait for the core's answer to ours (XEP-0198 §4). */
 export class Questions {
   readonly #session: Session;
-  #waiting = 0;
+  // Of each the number of our question (`CoreSide.request`), whose answer is its answer; 0 before there is one.
+  #waiting: number[] = [];
   // Since when the oldest does.
   #since = 0;
 
@@ -17,31 +18,30 @@ export class Questions {
 
   /** Came before `<enabled/>` had left; `takeAll` later. */
   keep(): void {
-    this.#waiting++;
+    this.#waiting.push(0);
   }
 
   takeAll(): number {
-    const waiting = this.#waiting;
-    this.#waiting = 0;
-    return waiting;
+    return this.#waiting.splice(0).length;
   }
 
   /** The core's own acknowledgement is the answer: asks for it behind the stanzas that it is about. */
   askCore(coreSide: CoreSide): void {
-    if (this.#waiting++ === 0) this.#since = this.#session.host.clock.now();
-    coreSide.request();
+    if (this.#waiting.length === 0) this.#since = this.#session.host.clock.now();
+    this.#waiting.push(coreSide.request());
   }
 
   /** The core has answered. True: one question of the client is answered by it. */
-  answered(): boolean {
-    if (this.#waiting === 0 || this.#session.link === null) return false;
-    this.#waiting--;
+  answered(coreSide: CoreSide): boolean {
+    if (this.#waiting.length === 0 || this.#session.link === null || !coreSide.hasAnswered(this.#waiting[0]!))
+      return false;
+    this.#waiting.shift();
     this.#since = this.#session.host.clock.now();
     return true;
   }
 
   /** The core takes its time: the client has to hear what is known so far. */
   isOverdue(now: number): boolean {
-    return this.#waiting > 0 && now - this.#since >= CORE_ANSWER_MS;
+    return this.#waiting.length > 0 && now - this.#since >= CORE_ANSWER_MS;
   }
 }

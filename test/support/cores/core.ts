@@ -79,6 +79,8 @@ export interface CoreOptions {
   hashedPasswords?: boolean;
   /** No SASL before TLS. Prosody only, default false. With `tls` false it has then nothing to offer. */
   requireEncryption?: boolean;
+  /** X-OAUTH2, and tokens for any account by `oauth_issue_token` (its HTTP API asks nothing of loopback). ejabberd only. */
+  tokens?: boolean;
   /** Fixed ports instead of free ones, e.g. for a demo. */
   port?: number;
 }

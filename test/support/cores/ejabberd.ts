@@ -249,7 +249,8 @@ hosts: [${this.#domains.map((domain) => `"${domain}"`).join(", ")}]
 acme: {auto: false}
 auth_method: internal
 auth_password_format: ${options.hashedPasswords ? "scram\nauth_scram_hash: sha256" : "plain"}
-disable_sasl_mechanisms: [${["digest-md5", "X-OAUTH2", ...plus].join(", ")}]
+disable_sasl_mechanisms: [${["digest-md5", ...(options.tokens ? [] : ["X-OAUTH2"]), ...plus].join(", ")}]
+${options.tokens ? "oauth_access: all" : ""}
 ${this.tlsPort ? `certfiles: [${this.#program.path("certificate.pem")}]` : ""}
 listen:
 ${listeners.join("\n")}
