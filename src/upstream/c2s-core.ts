@@ -186,6 +186,8 @@ export class C2sCore implements CoreStream, Sweepable {
 
   #broken(thrown: unknown): void {
     const framing = thrown instanceof FramingError;
+    // The edge has taken its leave, perhaps in the middle of a login: the core may answer that with a stream of its own.
+    if (framing && this.owner === null) return this.drop();
     if (framing) misbehaved.inc(this.coreName);
     this.#host.log.error(
       framing ? "a core sent what is not taken; the stream is closed" : "a core's input met a mistake in the edge",

@@ -578,3 +578,16 @@ test("what a core must not do, in every step, ends that one client at most", asy
   assert.equal(await wire.edge.metric("breakwater_internal_errors_total"), 0);
   assert.equal(await wire.edge.metric("breakwater_uncaught_errors_total"), 0);
 });
+
+test("what a core answers to a goodbye in the middle of a login is nobody's mistake: Prosody begins a stream for it", async (t) => {
+  const wire = await Wire.start(t);
+  const refused = () => wire.edge.metric("breakwater_core_refused_total");
+  const before = await refused();
+  const { client, core } = await wire.opened();
+  const header = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+  core.socket.prependListener("data", () => core.write(`<?xml version='1.0'?>${header}`));
+  client.drop();
+  await core.ended;
+  await until(async () => (await wire.edge.metric("breakwater_core_open_streams")) === 0, "the edge has closed it");
+  assert.equal(await refused(), before);
+});
