@@ -152,7 +152,8 @@ export class StreamManagement implements Feature {
     this.#attached!.adopt(adoption, handled);
     resumes.inc("taken-over");
     const { log, core, link } = session;
-    log.info("session taken over", { session: session.id, client: link?.client.address, core: core.coreName });
+    const facts = { session: session.id, jid: adoption.session.jid, client: link?.client.address, core: core.coreName };
+    log.info("session taken over", facts);
     return "taken";
   }
 
