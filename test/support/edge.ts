@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import type { Clock } from "../../src/base/clock.ts";
 import { createLog, silentLog } from "../../src/base/log.ts";
@@ -27,6 +28,8 @@ export interface EdgeOptions {
   config?: string;
   coreConfig?: string;
   listenerConfig?: string;
+  /** Further members of `ops`, as in a flow mapping. */
+  opsConfig?: string;
   /** Instead of `listenerConfig`, for the kinds of which it knows. */
   listenerConfigs?: Partial<Record<(typeof KINDS)[number], string>>;
   /** Default 127.0.0.1. */
@@ -93,7 +96,7 @@ cores:
     kind: ${kind}
     connect: ${options.connect ?? `tcp://127.0.0.1:${options.core.port}`}
 ${options.coreConfig ?? ""}
-ops: { listen: "127.0.0.1:${ports.ops}" }
+ops: { listen: "127.0.0.1:${ports.ops}"${options.opsConfig === undefined ? "" : `, ${options.opsConfig}`} }
 ${options.config ?? ""}
 `;
   writeFileSync(scratch.path("breakwater.yaml"), text);
@@ -149,10 +152,11 @@ export interface SpawnedEdge extends EdgePorts {
   readonly pid: number;
   metrics(): Promise<string>;
   metric(name: string, labels?: Readonly<Record<string, string>>): Promise<number>;
-  /** Everything it has logged. */
+  /** Everything it has logged, and the processes before it on its ports; and the file that has it. */
   log(): string;
-  /** The same edge in a new process, on the same ports: once this one has ended. */
-  again(): Promise<SpawnedEdge>;
+  readonly logFile: string;
+  /** The same edge in a new process, on the same ports: once this one has ended. `listens`: not only when it is ready. */
+  again(wait?: "listens"): Promise<SpawnedEdge>;
   /** SIGTERM, and its exit code. */
   stop(): Promise<number | null>;
 }
@@ -170,7 +174,7 @@ interface EdgePlace {
   readonly ports: EdgePorts;
 }
 
-async function spawnWith(place: EdgePlace): Promise<SpawnedEdge> {
+async function spawnWith(place: EdgePlace, wait: "listens" | "ready" = "ready"): Promise<SpawnedEdge> {
   const { scratch, configFile, ca, ports } = place;
   const launcher = join(import.meta.dirname, "../../bin/breakwater");
   const logFile = scratch.path("edge.log");
@@ -183,7 +187,7 @@ async function spawnWith(place: EdgePlace): Promise<SpawnedEdge> {
   running.add(child);
   child.once("exit", () => running.delete(child));
   await Promise.race([
-    ready(ports.ops),
+    wait === "ready" ? ready(ports.ops) : listens(ports[KINDS.at(-1)!]),
     exited.then((code) => Promise.reject(new Error(`edge exited (${code}): ${log()}`))),
   ]);
   return {
@@ -197,9 +201,10 @@ async function spawnWith(place: EdgePlace): Promise<SpawnedEdge> {
     metrics,
     metric: async (name, labels = {}) => sumOf(await metrics(), name, labels),
     log,
-    again: async () => {
+    logFile,
+    again: async (wait) => {
       await exited;
-      return await spawnWith(place);
+      return await spawnWith(place, wait);
     },
     stop: async () => {
       child.kill("SIGTERM");
@@ -221,6 +226,19 @@ async function ready(port: number): Promise<void> {
     const answer = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null);
     if (answer?.status === 200) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+// The last of its listeners.
+async function listens(port: number): Promise<void> {
+  for (;;) {
+    const taken = await new Promise<boolean>((resolve) => {
+      const socket = connect({ host: "127.0.0.1", port });
+      socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
+      socket.once("connect", () => socket.destroy());
+    });
+    if (taken) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 

@@ -35,6 +35,7 @@ export class Random {
 
   /** A sequence of its own, which others do not disturb. */
   fork(index: number): Random {
-    return new Random(Math.imul(this.#state ^ (index + 1), 0x9e3779b1));
+    // Neighbouring seeds and neighbouring forks have nothing in common.
+    return new Random(Math.imul(this.#state ^ Math.imul(index + 1, 0x85ebca6b), 0x9e3779b1));
   }
 }

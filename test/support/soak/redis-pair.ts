@@ -1,0 +1,121 @@
+import { type RedisServer, startRedis, until } from "../redis.ts";
+
+const MASTER = "main";
+const MAX_MEMORY = 64 * 1024 * 1024;
+
+/**
+ * A Redis that keeps what it was told, and its replica, watched by a Sentinel. Its faults lose nothing that was answered:
+ * its file is written before each answer, and a failover waits for the replica, as an operator does it. What an
+ * unplanned failover loses (docs/store.md) is no question of these tests.
+ */
+export class RedisPair {
+  readonly sentinel: RedisServer;
+  #master: RedisServer;
+  #replica: RedisServer;
+
+  private constructor(master: RedisServer, replica: RedisServer, sentinel: RedisServer) {
+    this.#master = master;
+    this.#replica = replica;
+    this.sentinel = sentinel;
+  }
+
+  static async start(): Promise<RedisPair> {
+    const config = ["appendonly yes", "appendfsync always", `maxmemory ${MAX_MEMORY}`, "repl-diskless-sync-delay 0"];
+    const master = await startRedis({ config });
+    const replica = await startRedis({ config: [...config, `replicaof ${master.host} ${master.port}`] });
+    await until(() => replicates(replica), "the replica follows its master");
+    // It only does what it is told: a master that is away for a moment comes back.
+    const patient = [`sentinel down-after-milliseconds ${MASTER} 600000`];
+    const sentinel = await startRedis({ sentinelOf: master, config: patient });
+    const pair = new RedisPair(master, replica, sentinel);
+    await pair.#sentinelKnows(replica);
+    return pair;
+  }
+
+  /** For the configuration of an edge. */
+  get storeConfig(): string {
+    const nodes = `[${this.sentinel.address}]`;
+    return `{ driver: redis, redis: { mode: sentinel, master_name: ${MASTER}, nodes: ${nodes} } }`;
+  }
+
+  get master(): RedisServer {
+    return this.#master;
+  }
+
+  /** kill -9, and started again with what its file holds. */
+  async crash(ms: number): Promise<void> {
+    await this.#master.kill();
+    await pause(ms);
+    await this.#master.start();
+    await until(async () => (await this.#master.cli("ping")) === "PONG", "it has read its file");
+  }
+
+  async freeze(ms: number): Promise<void> {
+    this.#master.freeze();
+    await pause(ms);
+    this.#master.thaw();
+  }
+
+  /** Every connection of an edge is closed. */
+  async disconnect(): Promise<void> {
+    await this.#master.cli("client", "kill", "type", "normal");
+  }
+
+  /** Somebody else's data takes all memory, for a while. */
+  async fill(ms: number): Promise<void> {
+    await this.#master.cli("setrange", "somebody-else", String(MAX_MEMORY), "x");
+    await pause(ms);
+    await this.#master.cli("del", "somebody-else");
+  }
+
+  /** It believes to be a replica, for a while. */
+  async readOnly(ms: number): Promise<void> {
+    await this.#master.cli("replicaof", "127.0.0.1", "1");
+    await pause(ms);
+    await this.#master.cli("replicaof", "no", "one");
+  }
+
+  /** The replica becomes the master, and has everything. */
+  async failOver(): Promise<void> {
+    const [from, to] = [this.#master, this.#replica];
+    await until(() => replicates(to), "the replica follows its master");
+    await this.#sentinelKnows(to);
+    await from.cli("client", "pause", "60000", "write");
+    await until(async () => (await offsetOf(from)) === (await offsetOf(to)), "the replica has everything");
+    // It refuses while it has not yet seen the end of the one before.
+    const obeys = async () => (await this.sentinel.cli("sentinel", "failover", MASTER)) === "OK";
+    await until(obeys, "the Sentinel takes the order");
+    await until(async () => (await to.cli("role")).startsWith("master"), "the replica is the master");
+    [this.#master, this.#replica] = [to, from];
+    // The Sentinel would do it as well, ten seconds later. What waits there for the end of the pause is refused then.
+    await from.cli("replicaof", to.host, String(to.port));
+    await from.cli("client", "unpause");
+  }
+
+  async stop(): Promise<void> {
+    await this.sentinel.stop();
+    await this.#master.stop();
+    await this.#replica.stop();
+  }
+
+  async #sentinelKnows(replica: RedisServer): Promise<void> {
+    const knows = async () => {
+      const told = await this.sentinel.cli("sentinel", "replicas", MASTER);
+      return told.includes(String(replica.port)) && !/s_down|disconnected|master_link_status\nerr/.test(told);
+    };
+    await until(knows, "the Sentinel knows the replica");
+  }
+}
+
+async function replicates(replica: RedisServer): Promise<boolean> {
+  return (await replica.cli("info", "replication")).includes("master_link_status:up");
+}
+
+async function offsetOf(server: RedisServer): Promise<string | undefined> {
+  const told = await server.cli("info", "replication");
+  return /(?:slave_repl_offset|master_repl_offset):(\d+)/.exec(told)?.[1];
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
