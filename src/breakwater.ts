@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { type Clock, systemClock } from "./base/clock.ts";
 import { Janitor } from "./base/janitor.ts";
 import type { Log } from "./base/log.ts";
@@ -17,6 +18,7 @@ import { WebSocketPort } from "./edge/websocket/websocket-port.ts";
 import { featureList } from "./features/index.ts";
 import { Keepalive } from "./features/keepalive/index.ts";
 import { StreamManagement } from "./features/stream-management/index.ts";
+import { Safe } from "./features/stream-management/safe.ts";
 import { Health } from "./ops/health.ts";
 import { type OpsServer, startOpsServer } from "./ops/http.ts";
 import { measureLoopLag } from "./ops/loop-lag.ts";
@@ -28,6 +30,7 @@ import { ParkingLot } from "./session/parking-lot.ts";
 import { Returns } from "./session/returns.ts";
 import { Turns } from "./session/turns.ts";
 import { openStore } from "./store/open.ts";
+import { recordSeconds, refreshDelayMs } from "./store/refresh.ts";
 import type { Store } from "./store/store.ts";
 import { closeTls, setUpTls, type TlsSetup } from "./tls/setup.ts";
 import { Cores } from "./upstream/cores.ts";
@@ -185,6 +188,8 @@ class Edge implements Breakwater {
     this.#tls = setUpTls(config.tls, config.domains, { clock: this.#clock, log: this.#log }, null);
     const store = openStore(config.store, { clock: this.#clock, log: this.#log });
     this.#store = store;
+    // What dies with this process may not be acknowledged to a core.
+    if (config.store.driver === "redis") this.#streamManagement.keepIn(newSafe(store, config.store, this.#clock));
     await this.#cores.use(corePlan(config));
     this.#health.register("store", () => store.readiness());
     this.#health.register("cores", () => this.#cores.readiness());
@@ -281,6 +286,15 @@ function corePlan(config: Config) {
     cores: config.cores,
     domains: config.domains.map((domain) => ({ name: domainKey(domain.name), core: domain.core })),
   };
+}
+
+function newSafe(store: Store, options: Config["store"], clock: Clock): Safe {
+  return new Safe(store, {
+    owner: `${hostname()}:${process.pid}`,
+    clock,
+    seconds: (holdSeconds) => recordSeconds(options, holdSeconds),
+    refreshDelay: () => refreshDelayMs(options),
+  });
 }
 
 function hostOptions(config: Config): Pick<Host, "deadlines" | "limits" | "domains" | "elsewhere"> {

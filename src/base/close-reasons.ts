@@ -40,6 +40,7 @@ export const CLOSE_REASONS = {
   "core-closed": { condition: null, resumable: false },
   "core-gone": { condition: "system-shutdown", resumable: false },
   "core-unreachable": { condition: "remote-connection-failed", resumable: false },
+  "store-unavailable": { condition: "remote-connection-failed", resumable: true },
   "core-misbehaved": { condition: "internal-server-error", resumable: false },
   // the operator's doing
   moved: { condition: null, resumable: true },

@@ -85,6 +85,11 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving {
     );
   }
 
+  /** Whether the login told the account at all (sasl-identity.ts). */
+  get isIdentified(): boolean {
+    return this.#sasl.user !== null;
+  }
+
   /** The core behind the provisional stream. */
   get coreName(): string | null {
     return this.#core?.coreName ?? null;
@@ -97,7 +102,18 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving {
   /** Asks the core to resume a session in place of a bind; what it says comes to the features (`coreBeforeBind`). */
   resumeAtCore(request: Buffer): void {
     this.#core!.write(request, 0, request.length);
+    this.#core!.flush();
     this.#go("resumed");
+  }
+
+  /** A feature looks something up before it asks the core: until then nothing more of the client is read. */
+  awaitResume(): void {
+    this.#go("resumed");
+  }
+
+  /** Whether the client still waits for that. */
+  get awaitsResume(): boolean {
+    return this.#phase === "authenticating" && this.#step === "resumed" && this.#core !== null;
   }
 
   /** The core would not: the client may bind. */
@@ -115,6 +131,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving {
       ...{ jid, link, core, opening: this.#opening },
       ...{ coreFeatures: this.#coreFeatures, host: this.host },
     });
+    session.identified = this.isAccountOf(jid);
     link.owner = session;
     core.owner = session;
     link.resume();

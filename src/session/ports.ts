@@ -115,6 +115,8 @@ export interface CoreOwner {
 export interface CoreTraits {
   /** Stanzas a core keeps unacknowledged before it ends or empties a session; the edge stays below. */
   readonly maxUnacked: number;
+  /** And for how long, in seconds. */
+  readonly maxUnackedSeconds: number;
   /** Whether a core at its limit ends the session ("ends") or goes on and can no longer resume it ("forgets"). */
   readonly pastMaxUnacked: "ends" | "forgets";
   /** Only these SASL mechanisms pass, null for the core's list unedited. */

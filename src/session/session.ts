@@ -63,6 +63,8 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   keptByCore = false;
   /** Whether any edge can take it over from the core (XEP-0198 there): so the core counts what the client counts. */
   portable = false;
+  /** Whether its account was told by the login itself, and so can be compared with a later login's. */
+  identified = false;
   /** How long the session waits for its client in phase dormant. */
   holdSeconds: number;
   /** Stanzas that came from the core and that went to it, since bind. */

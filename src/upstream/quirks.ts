@@ -11,9 +11,13 @@ const PAST_MAX_UNACKED: Record<CoreKind, CoreTraits["pastMaxUnacked"]> = {
   other: "ends",
 };
 
+/** Tigase ends a session whose oldest stanza has waited for its `max-resumption-timeout` (15 min). */
+const TIGASE_SECONDS = 600;
+
 export function traitsOf(core: CoreOptions): CoreTraits {
   return {
     maxUnacked: core.max_unacked,
+    maxUnackedSeconds: core.kind === "tigase" ? TIGASE_SECONDS : Number.POSITIVE_INFINITY,
     pastMaxUnacked: PAST_MAX_UNACKED[core.kind],
     mechanisms: core.mechanisms ?? null,
   };

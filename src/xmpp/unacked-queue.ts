@@ -76,6 +76,11 @@ export class UnackedQueue {
     return this.byteLength - this.#sentBytes;
   }
 
+  /** The second in which the oldest stanza was queued; only for a queue that is not empty. */
+  get oldestQueuedAt(): number {
+    return this.#entries![this.#headEntry * STRIDE + 2]!;
+  }
+
   /** The client's `h` as last told. */
   get handled(): number {
     return this.#handled;

@@ -8,16 +8,18 @@ import type { Takeable } from "./resume-token.ts";
 /**
  * What the queue towards the client may hold, so that the core never reaches its own limit. A core that merely forgets past
  * it may be exceeded while the client is there, since the edge has all of it; one without XEP-0198 has no such limit.
+ * `stored`: stanzas of the queue that the core was told to forget.
  */
 export function queueLimits(
   session: Session,
   options: { max_queue_bytes: number; max_queue_stanzas: number },
   coreSide: CoreSide | null,
+  stored: number,
 ): QueueLimits {
   const { maxUnacked, pastMaxUnacked } = session.core.traits;
   const exceed = coreSide === null || (session.link !== null && pastMaxUnacked === "forgets");
   const most = options.max_queue_stanzas;
-  return { maxBytes: options.max_queue_bytes, maxStanzas: exceed ? most : Math.min(most, maxUnacked) };
+  return { maxBytes: options.max_queue_bytes, maxStanzas: exceed ? most : Math.min(most, maxUnacked + stored) };
 }
 
 interface CoreSideInit {

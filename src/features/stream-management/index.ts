@@ -4,6 +4,7 @@ import type { Negotiation } from "../../session/negotiation.ts";
 import type { Offer } from "../../session/offer.ts";
 import type { Feature, Part, Verdict } from "../../session/part.ts";
 import { PHASES } from "../../session/phases.ts";
+import type { Link } from "../../session/ports.ts";
 import { Registry } from "../../session/registry.ts";
 import type { Session } from "../../session/session.ts";
 import type { Frame } from "../../xmpp/frame.ts";
@@ -12,11 +13,13 @@ import { NS } from "../../xmpp/ns.ts";
 import { peek } from "../../xmpp/peek.ts";
 import type { QueueBudget } from "../../xmpp/unacked-queue.ts";
 import type { CoreSide } from "./core-side.ts";
+import { Leftovers } from "./leftovers.ts";
 import { namespaceOf, readH, type SmFailure, type SmNamespace, smFailed } from "./nonza.ts";
 import type { StreamManagementOptions } from "./options.ts";
 import { StreamManagementPart } from "./part.ts";
 import { ResumeTokens } from "./resume-token.ts";
-import { Takeovers } from "./takeover.ts";
+import type { Safe } from "./safe.ts";
+import { type Adoption, Takeovers } from "./takeover.ts";
 
 const resumes = meter.counter("breakwater_sm_resumes_total", "Resume attempts, by result", ["result"]);
 const replayed = meter.counter("breakwater_sm_replayed_stanzas_total", "Stanzas that resumed clients had missed");
@@ -32,7 +35,10 @@ export class StreamManagement implements Feature {
   readonly registry = new Registry<StreamManagementPart>();
   readonly budget: QueueBudget;
   readonly #clock: Clock;
-  readonly #takeovers = new Takeovers();
+  readonly #takeovers = new Takeovers(() => this.#safe);
+  #safe: Safe | null = null;
+  // What clients whose session is gone for good are to get when they have bound.
+  readonly #leftovers = new WeakMap<Link, Leftovers>();
   #options: StreamManagementOptions;
   #tokens: ResumeTokens | null;
   // The part of the session that is being attached, for `coreBeforeBind`.
@@ -45,6 +51,16 @@ export class StreamManagement implements Feature {
     this.budget = { used: 0, max: options.max_total_bytes };
     queuedBytes.collect = () => queuedBytes.set(this.budget.used);
     resumable.collect = () => resumable.set(this.registry.size);
+  }
+
+  /** Where stanzas are safe beside this process; null: nowhere. */
+  get safe(): Safe | null {
+    return this.#safe;
+  }
+
+  /** Before the first client: its stanzas may be kept in there. */
+  keepIn(safe: Safe): void {
+    this.#safe = safe;
   }
 
   get options(): StreamManagementOptions {
@@ -72,7 +88,8 @@ export class StreamManagement implements Feature {
   }
 
   attach(session: Session): Part | null {
-    this.#attached = this.#options.enabled ? new StreamManagementPart(this, session, NS.sm) : null;
+    const leftovers = this.#leftovers.get(session.link!) ?? null;
+    this.#attached = this.#options.enabled ? new StreamManagementPart(this, session, NS.sm, leftovers) : null;
     return this.#attached;
   }
 
@@ -132,8 +149,13 @@ export class StreamManagement implements Feature {
   #takeOver(frame: Frame, at: Negotiation, token: string, h: number): Verdict {
     const session = this.#tokens?.open(token) ?? null;
     const xmlns = namespaceOf(frame);
-    if (session !== null && this.#takeovers.ask(at, { token, session, xmlns, h })) return "taken";
-    return this.#tooLate(xmlns, at, token);
+    if (session === null) return this.#tooLate(xmlns, at, token);
+    const isAsked = this.#takeovers.ask(at, { token, session, xmlns, h, found: null }, (why) => {
+      at.resumeRefused();
+      this.#fail(xmlns, at, "item-not-found", why);
+      at.link.flush();
+    });
+    return isAsked ? "taken" : this.#tooLate(xmlns, at, token);
   }
 
   /** The core's answer to a takeover. */
@@ -144,6 +166,7 @@ export class StreamManagement implements Feature {
     const handled = readH(frame);
     if (name === "failed" || handled === null) {
       at.resumeRefused();
+      this.#keepLeftovers(adoption, at);
       return this.#tooLate(adoption.xmlns, at, adoption.token, handled);
     }
     // If this process had it itself, that one has lost its core now.
@@ -155,6 +178,11 @@ export class StreamManagement implements Feature {
     const facts = { session: session.id, jid: adoption.session.jid, client: link?.client.address, core: core.coreName };
     log.info("session taken over", facts);
     return "taken";
+  }
+
+  #keepLeftovers({ token, found }: Adoption, at: Negotiation): void {
+    if (this.#safe === null || found === null || found.stanzas.length === 0) return;
+    this.#leftovers.set(at.link, new Leftovers(this.#safe, token, found));
   }
 
   #tooLate(xmlns: SmNamespace, at: Negotiation, id: string, coreH: number | null = null): Verdict {

@@ -13,6 +13,7 @@ import { bounceUnacked } from "./bounce.ts";
 import { CoreSide, queueLimits } from "./core-side.ts";
 import { overtakesReplay } from "./fresh-answer.ts";
 import type { StreamManagement } from "./index.ts";
+import type { Leftovers } from "./leftovers.ts";
 import {
   asksToResume,
   handledCountTooHigh,
@@ -30,7 +31,9 @@ import {
 import { Questions } from "./questions.ts";
 import { Reattachment } from "./reattachment.ts";
 import { type Promised, Resumption } from "./resumption.ts";
-import type { Adoption } from "./takeover.ts";
+import type { Found } from "./safe.ts";
+import { Safekeeping } from "./safekeeping.ts";
+import { type Adoption, coreHandled } from "./takeover.ts";
 
 const overflows = meter.counter("breakwater_sm_overflows_total", "Sessions that ended because their queue was full");
 const ackTooHigh = meter.counter(
@@ -78,14 +81,20 @@ export class StreamManagementPart implements Part {
   readonly #asking: Asking;
   // The newest link that this session had: an older one's attempt to resume comes too late.
   #newestLink: number;
+  /** Null: what is not acknowledged is safe at the core only. */
+  #safekeeping: Safekeeping | null = null;
+  // Until the client has them: stored messages of its session before.
+  #leftovers: Leftovers | null;
 
-  constructor(feature: StreamManagement, session: Session, xmlns: SmNamespace) {
+  constructor(feature: StreamManagement, session: Session, xmlns: SmNamespace, leftovers: Leftovers | null) {
     this.#feature = feature;
+    this.#leftovers = leftovers;
     this.#session = session;
     this.#xmlns = xmlns;
     this.#newestLink = session.link?.id ?? 0;
     this.#questions = new Questions(session);
     this.#asking = new Asking(session, () => this.#attend());
+    leftovers?.deliver(session);
   }
 
   get session(): Session {
@@ -149,7 +158,7 @@ export class StreamManagementPart implements Part {
     };
     const coreXmlns = this.#session.coreFeatures.sm;
     if (coreXmlns === null) return this.#enabled(null);
-    if (resume) this.#reattachment = this.#reattachmentFrom(0);
+    if (resume) this.#reattachment = Reattachment.of(this.#session, this.#feature.budget, 0);
     const enable = smEnable(coreXmlns, resume ? { maxSeconds: Math.ceil(this.#enabling.maxSeconds) } : null);
     this.#session.core.write(enable, 0, enable.length);
   }
@@ -174,22 +183,31 @@ export class StreamManagementPart implements Part {
   }
 
   /** The core has resumed its session on this stream for a client that returned here (index.ts, takeover.ts). */
-  adopt({ token, session, xmlns, h }: Adoption, handledOfClient: number): void {
-    this.#begin(xmlns, CoreSide.resumed(this.#session, session, { received: h, handled: handledOfClient }), h);
+  adopt(adoption: Adoption, handledOfClient: number): void {
+    const { token, session, xmlns, h, found } = adoption;
+    const received = coreHandled(adoption);
+    this.#begin(xmlns, CoreSide.resumed(this.#session, session, { received, handled: handledOfClient }), h);
     this.#becomeResumable(token, session.maxSeconds, true);
-    this.#reattachment = this.#reattachmentFrom(handledOfClient);
+    this.#reattachment = Reattachment.of(this.#session, this.#feature.budget, handledOfClient);
     this.#reattachment?.begin(this.#coreSide!, () => this.#owedToCore);
     this.#toClient(smResumed(xmlns, token, handledOfClient));
     this.#asking.begin();
+    if (found?.kept != null) this.#replayStored(found);
   }
 
-  // From its first counted stanza on it has to keep what the client sends.
-  #reattachmentFrom(handled: number): Reattachment | null {
-    const session = this.#session;
-    const { opening } = session;
-    const terms = session.host.cores.reattachTerms(session.core.coreName);
-    if (terms === null || opening === null) return null;
-    return new Reattachment({ session, opening, terms, budget: this.#feature.budget, handled });
+  // What the store had goes before what the core sends again.
+  #replayStored({ kept, stanzas }: Found): void {
+    const queue = this.#queue!;
+    const { link } = this.#session;
+    queue.limits = { maxBytes: Number.POSITIVE_INFINITY, maxStanzas: Number.POSITIVE_INFINITY };
+    let sequence = kept!.next - stanzas.length;
+    for (const { bytes, queuedAt } of stanzas) {
+      if (!queue.append(bytes, 0, bytes.length, sequence++, queuedAt)) return void this.#overflow();
+    }
+    this.#safekeeping!.adopt(kept!);
+    queue.limits = this.#queueLimits();
+    this.#session.on("relinked", "resumed");
+    this.#resumption!.replay({ link: link!, xmlns: this.#xmlns, question: 0 });
   }
 
   #dropReattachment(): void {
@@ -212,10 +230,21 @@ export class StreamManagementPart implements Part {
     session.portable = portable;
     session.keptByCore = this.#coreSide?.id != null;
     session.holdSeconds = holdSeconds;
+    const { safe } = this.#feature;
+    // Of an account that nobody here can tell, the store could not be asked when it returns.
+    if (safe === null || !portable || !session.identified) return;
+    const moved = () => {
+      this.#queue!.limits = this.#queueLimits();
+      this.#coreSide!.answer(this.#owedToCore, true);
+      session.core.flush();
+    };
+    const received = () => this.#coreSide!.received;
+    this.#safekeeping = new Safekeeping({ safe, session, id, queue: this.#queue!, received, moved });
   }
 
   #queueLimits(): QueueLimits {
-    return queueLimits(this.#session, this.#feature.options, this.#coreSide);
+    const stored = this.#safekeeping?.storedInQueue ?? 0;
+    return queueLimits(this.#session, this.#feature.options, this.#coreSide, stored);
   }
 
   #requestFromClient(frame: Frame): void {
@@ -236,6 +265,8 @@ export class StreamManagementPart implements Part {
     const h = quick >= 0 ? quick : readH(frame);
     if (h === null) return this.#fail(frame, "bad-request");
     if (!this.#clientHandled(h)) return;
+    this.#leftovers?.arrived();
+    this.#leftovers = null;
     this.#asking.answered();
     this.#resumption?.acknowledged(this.#xmlns);
   }
@@ -243,7 +274,10 @@ export class StreamManagementPart implements Part {
   #clientHandled(h: number): boolean {
     const queue = this.#queue!;
     // An older h than the last one is no news (XEP-0198 §4 keeps the highest); the edge does not go back.
-    if (queue.ack(h) !== "ack-too-high") return true;
+    if (queue.ack(h) !== "ack-too-high") {
+      this.#safekeeping?.handled();
+      return true;
+    }
     ackTooHigh.inc();
     const link = this.#session.link;
     const text = `h is ${h}, but ${queue.sent} stanzas were sent`;
@@ -313,6 +347,7 @@ export class StreamManagementPart implements Part {
       return "pass";
     }
     if (!queue.append(frame.bytes, frame.start, frame.end, sequence, nowSeconds)) return this.#overflow();
+    this.#safekeeping?.grown();
     if (!direct) return "taken";
     queue.markAllSent();
     this.#asking.sent(1);
@@ -343,7 +378,8 @@ export class StreamManagementPart implements Part {
   }
 
   get #owedToCore(): number {
-    return this.#queue!.coreHandled(this.#coreSide!.received);
+    const handled = this.#queue!.coreHandled(this.#coreSide!.received);
+    return this.#safekeeping === null ? handled : this.#safekeeping.atLeast(handled);
   }
 
   #attend(): void {
@@ -361,6 +397,7 @@ export class StreamManagementPart implements Part {
       if ((this.#resumption?.promised ?? null) !== null) this.#coreSide.request();
       this.#session.core.flush();
     }
+    this.#safekeeping?.tick(now);
     const silentFor = portable && !this.#isParked ? this.#coreSide!.silentFor(now) : 0;
     if (this.#isUnsure && silentFor >= CORE_DOUBT_MS) return void this.#giveCoreUp();
     if (silentFor >= CORE_DEAD_MS) return this.#session.loseCore("core-gone");
@@ -465,6 +502,7 @@ export class StreamManagementPart implements Part {
   }
 
   close(_reason: CloseReason): void {
+    this.#safekeeping?.end();
     if (this.#id !== null) this.#feature.bury(this.#id, this.#session, this.#handledOfClient);
     this.#dropReattachment();
     this.#queue?.clear();

@@ -91,6 +91,17 @@ export class Reattachment implements Parked, AttachOwner, CoreOwner {
     this.#server = session.link!.server;
   }
 
+  /**
+   * For a core that takes sessions back without their clients, else null. From the first stanza on that the core counts it
+   * has to keep what the client sends; the core has handled `handled` of them.
+   */
+  static of(session: Session, budget: QueueBudget, handled: number): Reattachment | null {
+    const { opening, host, core } = session;
+    const terms = host.cores.reattachTerms(core.coreName);
+    if (terms === null || opening === null) return null;
+    return new Reattachment({ session, opening, terms, budget, handled });
+  }
+
   /** The core keeps a session. `owed`: the h that it may be told. */
   begin(coreSide: CoreSide, owed: () => number): void {
     this.#coreSide = coreSide;

@@ -64,7 +64,14 @@ export class Replay {
  * Adds the time at which a message or presence was first due (XEP-0198 §5, XEP-0203), just before its end tag. One that
  * says already when it was sent, an empty one and an IQ go unchanged.
  */
-function writeDelayed(link: Link, bytes: Buffer, start: number, end: number, queuedAt: number, domain: string): void {
+export function writeDelayed(
+  link: Link,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  queuedAt: number,
+  domain: string,
+): void {
   const insertAt = bytes.lastIndexOf("</", end - 1, "latin1");
   const isIq = bytes[start + 1] === 0x69; // "i"; a prefixed name goes unchanged, too
   const marked = bytes.subarray(start, end).includes(DELAY_MARK);

@@ -1,0 +1,147 @@
+// A client is away for more stanzas than its core keeps: they go into Redis, and come to it wherever it returns.
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import { type LoginOptions, RawClient, type StreamManagement } from "../support/clients/raw-client.ts";
+import { ALL_CORES, type Core, startCore } from "../support/cores/index.ts";
+import { type SpawnedEdge, spawnEdge } from "../support/edge.ts";
+import { type RedisServer, startRedis } from "../support/redis.ts";
+import { until } from "../support/wire.ts";
+
+const SECRET = "what all edges know and nobody else";
+const CORE_KEEPS = 100;
+const EDGE_LEAVES_THERE = 60;
+const MESSAGES = 350;
+
+for (const kind of ALL_CORES) {
+  describe(`dormant beyond the patience of ${kind}`, () => {
+    let core: Core;
+    let redis: RedisServer;
+    let edges: SpawnedEdge[] = [];
+    let bob: RawClient | null = null;
+    let settled = 0;
+
+    const start = async (more = ""): Promise<SpawnedEdge> => {
+      const edge = await spawnEdge({
+        core: { ...core, kind },
+        coreConfig: `    max_unacked: ${EDGE_LEAVES_THERE}`,
+        config: `
+stream_management: { resume_secret: "${SECRET}", ${more} }
+store: { driver: redis, redis: { nodes: ["${redis.address}"], probe_interval: 1 } }`,
+      });
+      edges.push(edge);
+      await until(async () => (await edge.metric("breakwater_store_up")) === 1, "the edge has its store");
+      return edge;
+    };
+    const account = (edge: SpawnedEdge, user: string): LoginOptions => {
+      return { port: edge.tls, tls: "direct", ca: edge.ca, domain: core.domain, user, password: "pw", resource: user };
+    };
+
+    before(async () => {
+      core = await startCore(kind, { maxUnacked: CORE_KEEPS });
+      redis = await startRedis();
+      for (const user of ["alice", "bob"]) await core.register(user, "pw");
+    });
+    afterEach(async () => {
+      bob?.drop();
+      await Promise.all(edges.map((edge) => edge.stop()));
+      edges = [];
+    });
+    after(async () => {
+      await redis.stop();
+      await core.stop();
+    });
+
+    /** alice has gone without a word, and bob writes to her: up to the limit of each leg and far beyond. */
+    const sleeper = async (edge: SpawnedEdge): Promise<{ jid: string; sm: StreamManagement; texts: string[] }> => {
+      bob = await RawClient.login(account(edge, "bob"));
+      bob!.presence();
+      const alice = await RawClient.login(account(edge, "alice"));
+      await alice.enable({ resume: true });
+      alice.presence();
+      await alice.fence();
+      const jid = alice.jid!;
+      alice.drop();
+      await until(async () => (await edge.metric("breakwater_sessions", { phase: "dormant" })) === 1, "she is dormant");
+      return { jid, sm: alice.sm!, texts: await write(edge, jid, MESSAGES) };
+    };
+    const write = async (edge: SpawnedEdge, jid: string, count: number): Promise<string[]> => {
+      const texts: string[] = [];
+      for (let i = 0; i < count; i++) {
+        texts.push(`${++settled}`);
+        bob!.message(jid, texts.at(-1)!);
+        // No faster than the store takes it: these limits are a tenth of what cores have.
+        if (i % 20 === 19) {
+          await bob!.fence();
+          const stored = () => edge.metric("breakwater_sm_stored_stanzas_total");
+          await until(
+            async () => (await stored()) > i - EDGE_LEAVES_THERE / 2,
+            "the store has what the core need not keep",
+          );
+        }
+      }
+      await bob!.fence();
+      return texts;
+    };
+    const bodies = async (client: RawClient, last: string): Promise<string[]> => {
+      client.inbox.items.push(await client.expect(new RegExp(`<body>${last}<`)));
+      await client.fence();
+      return client.takeBodies();
+    };
+    const keys = async (): Promise<string[]> =>
+      (await redis.cli("keys", "breakwater:*")).split("\n").filter((key) => key.includes("{"));
+
+    test("she returns to the same edge: each message once and in order, and the store forgets her", async () => {
+      const edge = await start();
+      const { sm, texts } = await sleeper(edge);
+      const alice = await RawClient.authenticated(account(edge, "alice"));
+      assert.equal((await alice.resume(sm)).name, "resumed");
+      assert.deepEqual(await bodies(alice, texts.at(-1)!), texts);
+      alice.ack();
+      await until(async () => (await keys()).length === 0, "the store has forgotten her");
+      await alice.end();
+    });
+
+    test("she returns to another edge after kill -9 of hers, twice: each message once and in order", async () => {
+      const here = await start();
+      const there = await start();
+      const { jid, sm, texts } = await sleeper(here);
+      here.process.kill("SIGKILL");
+      bob = await RawClient.login(account(there, "bob"));
+      bob!.presence();
+      const alice = await RawClient.authenticated(account(there, "alice"));
+      const answer = await alice.resume(sm);
+      assert.equal(answer.name, "resumed", answer.xml);
+      // She reads a part of it only, and the second edge is killed, too.
+      await alice.expect(new RegExp(`<body>${texts[100]}<`));
+      alice.ack();
+      await alice.fence();
+      alice.drop();
+      const read = alice.takeBodies().length + 1;
+      texts.splice(0, read);
+      texts.push(...(await write(there, jid, 100)));
+      there.process.kill("SIGKILL");
+      const last = await start();
+      const again = await RawClient.authenticated(account(last, "alice"));
+      assert.equal((await again.resume(sm)).name, "resumed");
+      assert.deepEqual(await bodies(again, texts.at(-1)!), texts);
+      again.ack();
+      await until(async () => (await keys()).length === 0, "the store has forgotten her");
+      await again.end();
+    });
+
+    test("her time is over: after the new login she has each message once", async () => {
+      const edge = await start("hold_time: 10");
+      const { sm, texts } = await sleeper(edge);
+      const ended = () => edge.metric("breakwater_sessions_closed_total", { reason: "hold-expired" });
+      await until(async () => (await ended()) === 1, "her session has ended");
+      const alice = await RawClient.authenticated(account(edge, "alice"));
+      assert.equal((await alice.resume(sm)).name, "failed");
+      await alice.bind("alice");
+      await alice.enable({ resume: true });
+      alice.presence();
+      assert.deepEqual(await bodies(alice, texts.at(-1)!), texts);
+      alice.ack();
+      await alice.end();
+    });
+  });
+}
