@@ -63,7 +63,7 @@ try {
 let well = true;
 for (const kind of kinds as readonly CoreKind[]) {
   console.log(`\n${kind}: ${clients} clients, ${edges} edges, ${seconds} s, seed ${seed}`);
-  const { chat, reasons, faults, violations } = await soak({
+  const { chat, reasons, faults, stored, violations } = await soak({
     kind,
     seconds,
     seed,
@@ -78,6 +78,7 @@ for (const kind of kinds as readonly CoreKind[]) {
     `${sent} messages sent, ${delivered} delivered, ${lost} lost, ${doubled} doubled, ${reordered} reordered`,
   );
   if (repeated > 0) console.log(`${repeated} came twice, as their senders were not told that they had arrived`);
+  console.log(`${stored} stanzas at least were kept in Redis`);
   console.log(`edges let go of sessions: ${JSON.stringify(reasons)}`);
   for (const line of violations) console.log(`WRONG  ${line}`);
   console.log(

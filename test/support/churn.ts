@@ -35,7 +35,7 @@ export interface Crowd {
 export interface ChurnResult extends Tally {
   /** Which messages are missing or doubled, a line for each client that misses some. */
   readonly details: string[];
-  /** What happened to those and to their partners. */
+  /** What happened to those and to their partners, and to one pair for comparison; what is missing stands first. */
   readonly journals: string[][];
 }
 
@@ -89,9 +89,8 @@ export async function churn(options: ChurnOptions): Promise<ChurnResult> {
   const journals: string[][] = [];
   for (const phone of phones) {
     const trouble = phone.count();
-    if (trouble === null) continue;
-    details.push(trouble);
-    journals.push(phone.journal);
+    if (trouble !== null) details.push(trouble);
+    if (trouble !== null || phone === phones[0]) journals.push([trouble ?? "nothing is missing", ...phone.journal]);
   }
   await Promise.all(phones.map((phone) => phone.logout()));
   await Promise.all(gates.map(({ relay }) => relay.close()));

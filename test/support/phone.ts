@@ -180,6 +180,7 @@ export class Phone {
       if (Date.now() >= nextSleep) {
         await this.#sleep(until);
         nextSleep = Date.now() + random.exponential(sleep!.everyMs);
+        nextCut = Date.now() + random.exponential(cutEveryMs);
       } else if (Date.now() >= nextCut) {
         await this.#cutAndReturn();
         nextCut = Date.now() + random.exponential(cutEveryMs);

@@ -11,7 +11,7 @@ const clients = Number(process.env["FAULTS_CLIENTS"] ?? 400);
 for (const kind of ALL_CORES) {
   for (const seed of seeds) {
     test(`${clients / 2} pairs lose, double and reorder nothing while edges, links and Redis break for ${seconds} s (${kind}, seed ${seed})`, async (t) => {
-      const { chat, faults, reasons, violations } = await soak({
+      const { chat, faults, reasons, stored, violations } = await soak({
         kind,
         seconds,
         seed,
@@ -19,12 +19,15 @@ for (const kind of ALL_CORES) {
         say: (line) => t.diagnostic(line),
       });
       const { sent, delivered, lost, doubled, reordered, cuts, resumes, sleeps, ended } = chat;
-      t.diagnostic(`${sent} messages, ${faults} faults, ${cuts} cuts, ${sleeps} sleeps, ${resumes} resumes`);
+      t.diagnostic(
+        `${sent} messages, ${faults} faults, ${cuts} cuts, ${sleeps} sleeps, ${resumes} resumes, ${stored} stored`,
+      );
       t.diagnostic(`edges let go of sessions: ${JSON.stringify(reasons)}; ${ended.length} had to log in anew`);
       assert.deepEqual(violations, [], `seed ${seed}`);
       assert.deepEqual({ delivered, lost, doubled, reordered }, { delivered: sent, lost: 0, doubled: 0, reordered: 0 });
       assert.ok(resumes > clients / 4, "sessions were resumed");
       assert.ok(sleeps > 0, "clients slept");
+      assert.ok(stored > 0, "some were sent more than their core keeps");
     });
   }
 }

@@ -29,6 +29,8 @@ export interface SoakResult {
   /** How often an edge let go of a session, by reason. */
   readonly reasons: Readonly<Record<string, number>>;
   readonly faults: number;
+  /** Stanzas that went into the store, less what killed edges did not tell any more. */
+  readonly stored: number;
   /** What must not be, a line each. Empty: all is well. */
   readonly violations: readonly string[];
 }
@@ -38,8 +40,9 @@ const CORE_KEEPS = 120;
 const EDGE_KEEPS = 80;
 const PROGRESS_EVERY_MS = 10_000;
 
-const SLEEP = { everyMs: 20_000, minMs: 15_000, maxMs: 30_000, sendEveryMs: 100, maxWithoutEdge: 15, everyPairs: 8 };
-const CALM_MS = { edge: 8000, redis: 4000, coreLinks: 15_000 };
+const SLEEP = { everyMs: 20_000, minMs: 15_000, maxMs: 30_000, sendEveryMs: 40, maxWithoutEdge: 25, everyPairs: 4 };
+/** Mean times without a fault. */
+const CALM_MS = { edge: 8000, redis: 4000, coreLinks: 25_000 };
 
 /**
  * Clients chat in pairs, over links that break, while edges are killed, frozen and drained, their connections to the core
@@ -88,6 +91,7 @@ store: ${redis.storeConfig}`,
       writeFileSync(join(to, `${kind}.log`), await core.log());
     });
   }
+  const stored = new Stored();
   let player: FaultPlayer | undefined;
   const chat = await churn({
     core,
@@ -102,22 +106,43 @@ store: ${redis.storeConfig}`,
     logInAnew: true,
     faults: async (crowd, until) => {
       player = new FaultPlayer({ edges, gates: crowd.gates, coreLinks, redis, say });
-      const progress = setInterval(() => say(progressOf(crowd)), PROGRESS_EVERY_MS);
+      const progress = setInterval(() => {
+        say(progressOf(crowd));
+        void stored.look(edges);
+      }, PROGRESS_EVERY_MS);
       await player.play(lanes(new Random(seed), edges.length, CALM_MS), until);
       clearInterval(progress);
     },
   });
   if (options.logs !== undefined) {
     for (const [i, journal] of chat.journals.entries()) {
-      writeFileSync(join(options.logs, `${kind}-pair-${i}.log`), `${chat.details[i]}\n${journal.join("\n")}\n`);
+      writeFileSync(join(options.logs, `${kind}-pair-${i}.log`), `${journal.join("\n")}\n`);
     }
   }
   const { reasons, violations } = await judgeEnds(
     edges.map((edge) => edge.logFile),
     chat.ended,
-    null,
+    player!.outages,
   );
-  return { chat, reasons, faults: player!.count, violations: [...wrongIn(chat), ...violations] };
+  await stored.look(edges);
+  return { chat, reasons, stored: stored.sum, faults: player!.count, violations: [...wrongIn(chat), ...violations] };
+}
+
+/** Sums up a counter of processes that come and go. */
+class Stored {
+  readonly #last = new Map<number, number>();
+
+  async look(edges: readonly SpawnedEdge[]): Promise<void> {
+    const looks = edges.map(async (edge) => {
+      const count = await edge.metric("breakwater_sm_stored_stanzas_total").catch(() => 0);
+      this.#last.set(edge.pid, Math.max(count, this.#last.get(edge.pid) ?? 0));
+    });
+    await Promise.all(looks);
+  }
+
+  get sum(): number {
+    return [...this.#last.values()].reduce((sum, count) => sum + count, 0);
+  }
 }
 
 function wrongIn({ lost, doubled, reordered, bounced, details }: ChurnResult): string[] {
