@@ -32,7 +32,7 @@ export function crossCheck(draft: Draft, tell: Tell): void {
   }
   reattachFits(draft, tell);
   boundsFit(draft, tell);
-  if (draft.store) storeFits(draft.store, tell);
+  if (draft.store) storeFits(draft.store, draft.stream_management, tell);
   workersFit(draft, tell);
 }
 
@@ -142,8 +142,12 @@ function reattachFits({ cores = [], stream_management: sm }: Draft, tell: Tell):
   }
 }
 
-function storeFits(store: Partial<Sections["store"]>, tell: Tell): void {
-  const { key_rotation, key_retention } = store;
+function storeFits(store: Partial<Sections["store"]>, sm: Draft["stream_management"], tell: Tell): void {
+  if (store.driver === "redis" && sm?.enabled && sm.resume_secret === undefined)
+    tell(
+      ["store", "driver"],
+      "redis needs `stream_management.resume_secret`: without it nobody could find what is stored",
+    );
   const redis: Partial<Sections["store"]["redis"]> = store.redis ?? {};
   const { mode, nodes, master_name, db, username, password, sentinel_username, sentinel_password } = redis;
   const wrong = (key: string, message: string) => tell(["store", "redis", ...key.split(".")], message);
@@ -166,6 +170,4 @@ function storeFits(store: Partial<Sections["store"]>, tell: Tell): void {
       if (value !== undefined) wrong(`tls.${name}`, "has no use: `enabled` beside it is false");
   } else if ((certificate === undefined) !== (key === undefined))
     wrong(certificate ? "tls.certificate" : "tls.key", `needs \`${certificate ? "key" : "certificate"}\` beside it`);
-  if (key_rotation && key_retention && key_rotation > key_retention)
-    tell(["store", "key_rotation"], `may not exceed key_retention (${key_retention})`);
 }

@@ -1,9 +1,7 @@
-import { randomBytes } from "node:crypto";
 import type { Clock, Timer } from "../base/clock.ts";
-import { Secret } from "../base/secret.ts";
 import { storeErrors, storeUp } from "./metrics.ts";
 import type { StoreOptions } from "./options.ts";
-import type { Fenced, Offsets, SessionRecord, SessionState, SharedKey, Store } from "./store.ts";
+import type { Fenced, Offsets, SessionRecord, SessionState, Store } from "./store.ts";
 
 const SWEEP_MS = 30_000;
 /** What a session takes here without its stanzas. */
@@ -29,7 +27,6 @@ export class MemoryStore implements Store {
   readonly #sessions = new Map<string, Entry>();
   #bytes = 0;
   #lastStamp = 0;
-  #keys: readonly SharedKey[] = [];
 
   constructor(options: StoreOptions, { clock }: { clock: Clock }) {
     this.#options = options;
@@ -119,14 +116,6 @@ export class MemoryStore implements Store {
     return "trimmed";
   }
 
-  async keys() {
-    return this.#sharedKeys(this.#options.key_rotation);
-  }
-
-  async rotate() {
-    return this.#sharedKeys(0);
-  }
-
   readiness(): true {
     return true;
   }
@@ -135,15 +124,6 @@ export class MemoryStore implements Store {
     this.#sweeper.cancel();
     this.#sessions.clear();
     this.#bytes = 0;
-  }
-
-  #sharedKeys(rotationSeconds: number): readonly SharedKey[] {
-    const now = this.#stamp();
-    const kept = this.#keys.filter(({ createdAt }) => createdAt + this.#options.key_retention * 1e6 > now);
-    const due = (kept[0]?.createdAt ?? 0) + rotationSeconds * 1e6 <= now;
-    const fresh = due ? [{ secret: new Secret(randomBytes(32).toString("base64")), createdAt: now }] : [];
-    this.#keys = [...fresh, ...kept];
-    return this.#keys;
   }
 
   /** Later than every one before, like a clock in microseconds. */

@@ -84,13 +84,18 @@ const redisOptions = z
 
 export const storeOptions = z
   .strictObject({
-    driver: z.enum(["memory", "redis"]).default("memory").meta({
-      description: "Where sessions are known: in this process alone, or in a Redis that several edges share.",
-      reload: false,
-    }),
+    driver: z
+      .enum(["memory", "redis"])
+      .default("memory")
+      .meta({
+        description:
+          "Where stanzas of clients that are away are safe, so that their core need not keep them: nowhere but in this " +
+          "process, or in a Redis that several edges share.",
+        reload: false,
+      }),
     refresh_interval: z.number().min(60).max(86_400).default(1800).meta({
       description:
-        "How often a session that does not change is written again, at the longest; each at a random moment from a third on.",
+        "How often a session with stored stanzas is written again, at the longest; each at a random moment from a third on.",
       unit: "s",
       reload: false,
     }),
@@ -102,17 +107,6 @@ export const storeOptions = z
     max_session_bytes: z.number().int().min(16_384).max(268_435_456).default(4_194_304).meta({
       description: "The same in bytes.",
       unit: "bytes",
-      reload: false,
-    }),
-    key_rotation: z.number().min(3600).max(31_536_000).default(604_800).meta({
-      description: "How often the key that seals resume ids changes.",
-      unit: "s",
-      reload: false,
-    }),
-    key_retention: z.number().min(3600).max(31_536_000).default(2_592_000).meta({
-      description:
-        "How long a key opens resume ids, from its creation on. A session that is older cannot change edges.",
-      unit: "s",
       reload: false,
     }),
     memory: z
@@ -129,7 +123,7 @@ export const storeOptions = z
     redis: redisOptions,
   })
   .prefault({})
-  .meta({ description: "What edges share: who holds which session, and what waits for clients that are away." });
+  .meta({ description: "What is kept for clients that are away, beside the process that has their session." });
 
 export type StoreOptions = z.infer<typeof storeOptions>;
 export type RedisOptions = z.infer<typeof redisOptions>;

@@ -126,44 +126,6 @@ redis.call('LTRIM', KEYS[2], keep - f, -1)
 redis.call('HSET', KEYS[1], 'f', keep, 'b', bytes)
 return 'trimmed'`),
 
-  // KEYS: the hash of keys, by the microsecond of their creation. ARGV: rotation and retention in microseconds, a new
-  // key, and those that the caller knows (time, key, …), which come back when Redis has lost them
-  keys: script(`
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local kept, newest, missing, old = {}, 0, {}, {}
-local function see(made, key)
-  newest = math.max(newest, tonumber(made))
-  kept[made] = key
-end
-local stored = redis.call('HGETALL', KEYS[1])
-for i = 1, #stored, 2 do
-  if tonumber(stored[i]) + tonumber(ARGV[2]) > now then see(stored[i], stored[i + 1])
-  else old[#old + 1] = stored[i] end
-end
-for i = 4, #ARGV, 2 do
-  if not kept[ARGV[i]] and tonumber(ARGV[i]) + tonumber(ARGV[2]) > now then
-    see(ARGV[i], ARGV[i + 1])
-    missing[#missing + 1] = ARGV[i]
-  end
-end
-if tonumber(ARGV[1]) == 0 or newest + tonumber(ARGV[1]) <= now then
-  local made = string.format('%.0f', math.max(now, newest + 1))
-  see(made, ARGV[3])
-  missing[#missing + 1] = made
-end
-if #missing > 0 then
-  for _, made in ipairs(missing) do redis.call('HSET', KEYS[1], made, kept[made]) end
-  for _, made in ipairs(old) do redis.call('HDEL', KEYS[1], made) end
-  redis.call('PEXPIRE', KEYS[1], math.ceil((newest + tonumber(ARGV[2]) - now) / 1000))
-end
-local answer = {}
-for made, key in pairs(kept) do
-  answer[#answer + 1] = made
-  answer[#answer + 1] = key
-end
-return answer`),
-
   // Does what all of the above do, so that a right that the user lacks shows here and not when a session needs it.
   probe: script(`
 redis.call('TIME')
@@ -172,8 +134,6 @@ redis.call('PEXPIRE', KEYS[1], 60000)
 redis.call('PTTL', KEYS[1])
 redis.call('HMGET', KEYS[1], 'e', 'o')
 redis.call('HGET', KEYS[1], 'e')
-redis.call('HGETALL', KEYS[1])
-redis.call('HDEL', KEYS[1], 'o')
 redis.call('RPUSH', KEYS[2], 1)
 redis.call('PEXPIRE', KEYS[2], 60000)
 redis.call('LLEN', KEYS[2])

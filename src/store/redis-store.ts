@@ -1,24 +1,11 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import { Secret } from "../base/secret.ts";
 import type { StoreOptions } from "./options.ts";
 import { createRedisClient, type RedisClient } from "./redis-client.ts";
 import { RedisGuard } from "./redis-guard.ts";
 import { SCRIPTS, type ScriptName } from "./redis-scripts.ts";
-import type {
-  Claim,
-  Fenced,
-  Loaded,
-  Lost,
-  SessionRecord,
-  SessionState,
-  SharedKey,
-  Store,
-  Unavailable,
-} from "./store.ts";
-
-const KEY_BYTES = 32;
+import type { Claim, Fenced, Loaded, Lost, SessionRecord, SessionState, Store, Unavailable } from "./store.ts";
 
 /** The store that several edges share. Each operation is one script and one round trip. */
 export class RedisStore implements Store {
@@ -26,8 +13,6 @@ export class RedisStore implements Store {
   readonly #clock: Clock;
   readonly #client: RedisClient;
   readonly #guard: RedisGuard;
-  /** As last seen: they come back into a Redis that has lost them. */
-  #keys: readonly SharedKey[] = [];
 
   constructor(options: StoreOptions, { clock, log }: { clock: Clock; log: Log }) {
     const { redis } = options;
@@ -90,14 +75,6 @@ export class RedisStore implements Store {
     return word<"trimmed" | Fenced | Lost | Unavailable>(answer);
   }
 
-  keys() {
-    return this.#sharedKeys(this.#options.key_rotation);
-  }
-
-  rotate() {
-    return this.#sharedKeys(0);
-  }
-
   readiness(): true | string {
     return this.#guard.readiness();
   }
@@ -105,26 +82,6 @@ export class RedisStore implements Store {
   close(): void {
     this.#guard.close();
     this.#client.disconnect();
-  }
-
-  async #sharedKeys(rotationSeconds: number): Promise<readonly SharedKey[] | Unavailable> {
-    const answer = await this.#run(
-      "keys",
-      [`${this.#options.redis.key_prefix}keys`],
-      [
-        rotationSeconds * 1e6,
-        this.#options.key_retention * 1e6,
-        randomBytes(KEY_BYTES).toString("base64"),
-        ...this.#keys.flatMap(({ createdAt, secret }) => [createdAt, secret.reveal()]),
-      ],
-    );
-    if (answer === "unavailable") return answer;
-    const pairs = answer as Buffer[];
-    const keys = pairs.flatMap((made, i) =>
-      i % 2 === 0 ? [{ createdAt: Number(made), secret: new Secret(String(pairs[i + 1])) }] : [],
-    );
-    this.#keys = keys.sort((a, b) => b.createdAt - a.createdAt);
-    return this.#keys;
   }
 
   #run(name: ScriptName, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {

@@ -1,5 +1,3 @@
-import type { Secret } from "../base/secret.ts";
-
 /**
  * What edges share of a session, so that another one can take it over. Sessions are named by their resume id, and the
  * store is touched when a session changes hands or state, never per stanza.
@@ -45,15 +43,6 @@ export interface Store {
   ): Promise<Loaded | Fenced | Lost | Unavailable>;
   /** Forgets the stanzas up to `throughSequence`: the client has them. */
   trim(id: string, epoch: number, throughSequence: number): Promise<"trimmed" | Fenced | Lost | Unavailable>;
-
-  /**
-   * The keys that seal resume ids, newest first and at least one. Whoever comes first makes one, or the next when the
-   * newest is as old as `key_rotation`; those past `key_retention` are gone. Ask at start, about once an hour, and when
-   * a resume id names a key that is not known here.
-   */
-  keys(): Promise<readonly SharedKey[] | Unavailable>;
-  /** Makes a new key at once, as after a leak: it is the first of `keys()` everywhere. The old ones still open. */
-  rotate(): Promise<readonly SharedKey[] | Unavailable>;
 
   /** For /readyz: true, or what is wrong and what to do. Becomes true again by itself. */
   readiness(): true | string;
@@ -110,12 +99,4 @@ export interface Loaded {
   readonly stanzas: readonly Buffer[];
   /** Whether there are more behind these. */
   readonly more: boolean;
-}
-
-/** 32 random bytes that all edges know. */
-export interface SharedKey {
-  /** In base64. Whoever has it can make resume ids. */
-  readonly secret: Secret;
-  /** Microseconds since 1970 by the store's clock: no two keys have the same, so it serves as the key's name. */
-  readonly createdAt: number;
 }

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { inspect } from "node:util";
 import { systemClock } from "../../src/base/clock.ts";
 import { MemoryStore } from "../../src/store/memory-store.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -8,7 +7,7 @@ import { TurnedClock } from "../support/clock.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 import { granted, openReady, optionsWith, redisOptionsOf, STATE, stanza, stanzas } from "./support.ts";
 
-const LIMITS = { max_session_stanzas: 1000, max_session_bytes: 20_000, key_rotation: 1, key_retention: 2.5 };
+const LIMITS = { max_session_stanzas: 1000, max_session_bytes: 20_000 };
 
 interface Place {
   readonly store: Store;
@@ -208,38 +207,5 @@ for (const use of [inMemory, inRedis]) {
     await store.append("b", b.epoch, 1, stanzas(2, 2), 60);
     await store.release("a", a.epoch);
     assert.deepEqual(granted(await store.load("b", b.epoch, 1, 1000)).stanzas, stanzas(2, 2));
-  });
-
-  use("there is always a key, and it stays the same until it is old", async ({ store, pass }) => {
-    const [first, ...none] = granted(await store.keys());
-    assert.deepEqual(none, []);
-    assert.equal(Buffer.from(first!.secret.reveal(), "base64").length, 32);
-    assert.equal(granted(await store.keys())[0]?.secret.reveal(), first?.secret.reveal());
-    await pass(1010); // key_rotation
-    const [next, before] = granted(await store.keys());
-    assert.ok(next!.createdAt > first!.createdAt);
-    assert.ok(!next!.secret.equals(first!.secret));
-    assert.ok(before!.secret.equals(first!.secret));
-    await pass(1500); // the first one is older than key_retention now
-    assert.ok(granted(await store.keys()).every(({ createdAt }) => createdAt !== first!.createdAt));
-  });
-
-  use("a rotation by hand makes the newest key at once, also twice in a moment", async ({ store }) => {
-    await store.keys();
-    const [second, third] = await Promise.all([store.rotate(), store.rotate()]);
-    assert.equal(granted(second).length, 2);
-    assert.equal(granted(third).length, 3);
-    const stamps = granted(await store.keys()).map(({ createdAt }) => createdAt);
-    assert.deepEqual(
-      stamps,
-      stamps.toSorted((a, b) => b - a),
-    );
-    assert.equal(new Set(stamps).size, 3);
-  });
-
-  use("a key does not show when it is printed", async ({ store }) => {
-    const keys = granted(await store.keys());
-    const secret = keys[0]!.secret.reveal();
-    assert.ok(!`${inspect(keys)}${JSON.stringify(keys)}`.includes(secret));
   });
 }

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { refreshDelayMs } from "../../src/store/refresh.ts";
 import { loaded, mistakesOf, SMALL } from "../config/support.ts";
 
-const withStore = (...lines: string[]) => `${SMALL}store:\n${lines.map((line) => `  ${line}\n`).join("")}`;
+const SECRET = "stream_management: { resume_secret: what all edges know and nobody else }\n";
+const withStore = (...lines: string[]) => `${SMALL}${SECRET}store:\n${lines.map((line) => `  ${line}\n`).join("")}`;
 
 /** What is told of `store`, without its place. */
 const told = (...lines: string[]) => mistakesOf(withStore(...lines)).map((line) => line.replace(/^[\d:]+ /, ""));
@@ -15,6 +16,13 @@ test("without a section the store is this process's memory", () => {
 test("a Redis of one line is a whole configuration", () => {
   const { redis } = loaded(withStore("driver: redis", "redis: { nodes: [redis.internal:6380] }")).config.store;
   assert.deepEqual(redis.nodes, [{ host: "redis.internal", port: 6380 }]);
+});
+
+test("a Redis without the secret with which its stanzas are found again is told", () => {
+  assert.deepEqual(
+    mistakesOf(withStore("driver: redis").replace(SECRET, "")).map((line) => line.replace(/^[\d:]+ /, "")),
+    ["store.driver: redis needs `stream_management.resume_secret`: without it nobody could find what is stored"],
+  );
 });
 
 test("a node without a port is told with what is expected", () => {
@@ -42,12 +50,6 @@ test("a user without a password, and halves of a certificate, are told", () => {
   ]);
   assert.deepEqual(told("redis: { tls: { enabled: true, key: a.key } }"), [
     "store.redis.tls.key: needs `certificate` beside it",
-  ]);
-});
-
-test("keys that would be gone before they are changed are told", () => {
-  assert.deepEqual(told("key_rotation: 7200", "key_retention: 3600"), [
-    "store.key_rotation: may not exceed key_retention (3600)",
   ]);
 });
 

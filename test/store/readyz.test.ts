@@ -7,7 +7,7 @@ test("an edge whose Redis is gone is not ready and says why, serves its clients,
   const server = await startRedis();
   t.after(() => server.stop());
   const wire = await Wire.start(t, {
-    config: `store:\n  driver: redis\n  redis: { nodes: ["${server.address}"], probe_interval: 1 }\n`,
+    config: `stream_management: { resume_secret: what all edges know and nobody else }\nstore:\n  driver: redis\n  redis: { nodes: ["${server.address}"], probe_interval: 1 }\n`,
   });
   const ask = () => fetch(`http://127.0.0.1:${wire.edge.breakwater.ops.port}/readyz`);
   await until(async () => (await ask()).status === 200, "the edge is ready");
@@ -24,7 +24,8 @@ test("an edge whose Redis is gone is not ready and says why, serves its clients,
 });
 
 test("an edge starts without its Redis and is not ready yet", async (t) => {
-  const config = 'store:\n  driver: redis\n  redis: { nodes: ["127.0.0.1:1"] }\n';
+  const config =
+    'stream_management: { resume_secret: what all edges know and nobody else }\nstore:\n  driver: redis\n  redis: { nodes: ["127.0.0.1:1"] }\n';
   const wire = await Wire.start(t, { config });
   const answer = await fetch(`http://127.0.0.1:${wire.edge.breakwater.ops.port}/readyz`);
   assert.equal(answer.status, 503);
