@@ -24,6 +24,7 @@ import { type OpsServer, startOpsServer } from "./ops/http.ts";
 import { measureLoopLag } from "./ops/loop-lag.ts";
 import { Metrics } from "./ops/metrics.ts";
 import { Drainer } from "./session/drainer.ts";
+import { Gate } from "./session/gate.ts";
 import type { Host } from "./session/host.ts";
 import { Negotiation } from "./session/negotiation.ts";
 import { ParkingLot } from "./session/parking-lot.ts";
@@ -128,6 +129,7 @@ class Edge implements Breakwater {
       features: featureList(this.#streamManagement, this.#keepalive),
       sessions: new Set(),
       negotiations: new Set(),
+      gate: new Gate(clock, (core) => this.#cores.loginRate(core)),
       returns: new Returns(clock, turns),
       parkingLot: new ParkingLot(clock, turns, this.#cores),
       ...hostOptions(config),
@@ -240,6 +242,7 @@ class Edge implements Breakwater {
     this.#stopping = true;
     this.#host.returns.hurry();
     this.#host.parkingLot.stop();
+    this.#host.gate.stop();
     await this.drainer.stop();
     this.#http.stop();
     await this.#goodbye();

@@ -31,6 +31,7 @@ export const CLOSE_REASONS = {
   "ack-too-high": { condition: "undefined-condition", resumable: false },
   "sm-misused": { condition: "policy-violation", resumable: false },
   "too-many-connections": { condition: "resource-constraint", resumable: false },
+  "too-many-logins": { condition: "resource-constraint", resumable: false },
   // the session's own life
   resumed: { condition: null, resumable: true },
   replaced: { condition: "conflict", resumable: true },

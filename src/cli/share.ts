@@ -4,7 +4,7 @@ import type { Config } from "../config/schema.ts";
 /** The configuration of one of several workers: its part of what may be spent in all, and the TLS tickets of all. */
 export function shareOf(config: Config, workers: number, ticketSecret: string): Config {
   const part = (whole: number): number => Math.ceil(whole / workers);
-  const { limits, stream_management: sm, tls, drain } = config;
+  const { limits, stream_management: sm, tls, drain, cores } = config;
   return {
     ...config,
     limits: { ...limits, max_connections: part(limits.max_connections) },
@@ -14,6 +14,9 @@ export function shareOf(config: Config, workers: number, ticketSecret: string): 
       max_tombstones: part(sm.max_tombstones),
     },
     drain: { ...drain, rate: drain.rate / workers },
+    cores: cores.map((core) =>
+      core.login_rate === undefined ? core : { ...core, login_rate: core.login_rate / workers },
+    ),
     tls: { ...tls, ticket_secret: tls.ticket_secret ?? new Secret(ticketSecret) },
   };
 }

@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Janitor } from "../base/janitor.ts";
 import type { Log } from "../base/log.ts";
 import type { FramerLimits } from "../xmpp/framer.ts";
+import type { Gate } from "./gate.ts";
 import type { ParkingLot } from "./parking-lot.ts";
 import type { Feature } from "./part.ts";
 import type { DeadlineOption } from "./phases.ts";
@@ -33,6 +34,8 @@ export interface Host {
   readonly sessions: Set<Session>;
   /** Every client that has connected and not bound yet. */
   readonly negotiations: Set<Leaving>;
+  /** Where clients wait that are about to log in. */
+  readonly gate: Gate;
   readonly returns: Returns;
   readonly parkingLot: ParkingLot;
   /** Seconds. */

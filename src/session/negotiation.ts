@@ -3,13 +3,14 @@ import { shortId } from "../base/ids.ts";
 import type { Sweepable } from "../base/janitor.ts";
 import { meter } from "../base/meter.ts";
 import { parseElement } from "../xmpp/element.ts";
-import { type Frame, isStanza, KIND, retain } from "../xmpp/frame.ts";
+import { copyOf, type Frame, isStanza, KIND } from "../xmpp/frame.ts";
 import type { FramingError } from "../xmpp/framing-error.ts";
 import { domainKey, type Jid, parseJid } from "../xmpp/jid.ts";
 import { NS } from "../xmpp/ns.ts";
 import { peek } from "../xmpp/peek.ts";
 import { LEAVE_TEXT, STREAM_END, seeOtherHost, streamError } from "../xmpp/stream-error.ts";
 import { isRefusal, openingTag, readStreamHeader, XML_DECLARATION } from "../xmpp/stream-header.ts";
+import type { AtTheGate } from "./gate.ts";
 import type { Departure, Host, Leaving } from "./host.ts";
 import { type CoreFeatures, Offer } from "./offer.ts";
 import { PHASES, type Phase, type PhaseEvent, phaseGauge } from "./phases.ts";
@@ -41,11 +42,12 @@ const COMPRESS_REFUSED = Buffer.from(`<failure xmlns='${NS.compress}'><setup-fai
  * The stream to the core is provisional: opened for the first encrypted header, handed to the Session at bind, dropped
  * when the client resumes another session.
  */
-export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving {
+export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving, AtTheGate {
   readonly host: Host;
   #phase: Phase = "connecting";
   #step: Step = "header";
   readonly #link: Link;
+  // The client's opening tag, while it is needed.
   #opening: Buffer | null = null;
   #core: CoreStream | null = null;
   #coreFeatures: CoreFeatures = { sm: null, csi: false };
@@ -174,13 +176,31 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving {
     this.#domain = domain;
     if (!link.secure) return this.#offerStartTls(domain);
     if (this.#phase === "connecting") this.#on("opened");
-    this.#core ??= this.host.cores.open(domain, link, this);
-    if (this.#core === null) return this.refuse("host-unknown", `${domain} is not served here`);
     // Every attribute and namespace declaration of the client's header reaches the core: the tag goes on as it came.
+    if (this.#core !== null) return this.#open(frame.bytes, frame.start, frame.end);
+    const name = this.host.cores.nameOf(domain);
+    if (name === null) return this.refuse("host-unknown", `${domain} is not served here`);
+    const turn = this.host.gate.enter(name, this);
+    if (turn === "now") return this.#open(frame.bytes, frame.start, frame.end);
+    if (turn === "full") return this.refuse("too-many-logins", "Many clients log in just now; please try again later");
+    this.#opening = copyOf(frame.bytes, frame.start, frame.end);
+    this.#go("turn");
+  }
+
+  letIn(): void {
+    const opening = this.#opening!;
+    this.#opening = null;
+    this.#open(opening, 0, opening.length);
+    this.#core?.flush();
+  }
+
+  #open(header: Buffer, start: number, end: number): void {
+    this.#core ??= this.host.cores.open(this.#domain, this.#link, this);
+    if (this.#core === null) return this.refuse("host-unknown", `${this.#domain} is not served here`);
     this.#core.write(XML_DECLARATION, 0, XML_DECLARATION.length);
-    this.#core.write(frame.bytes, frame.start, frame.end);
+    this.#core.write(header, start, end);
     if (this.#authenticated && this.host.cores.reattachTerms(this.#core.coreName) !== null)
-      this.#opening = retain(frame);
+      this.#opening = copyOf(header, start, end);
     this.#go("features");
   }
 
@@ -376,6 +396,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving {
       return;
     }
     this.#deadlineAt = Number.POSITIVE_INFINITY;
+    if (this.#step === "turn") this.host.gate.leave(this);
     this.host.janitor.remove(this);
     this.host.negotiations.delete(this);
   }

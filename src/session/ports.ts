@@ -127,6 +127,10 @@ export interface CoreTraits {
 export interface Cores {
   /** Null when no core serves `domain` (a `domainKey`). The stream calls `owner` back, never before `open` has returned. */
   open(domain: string, client: Link, owner: CoreOwner): CoreStream | null;
+  /** The name of the core that serves `domain`; null: there is none. */
+  nameOf(domain: string): string | null;
+  /** Logins a second that the core stands. */
+  loginRate(coreName: string): number;
   /** On which terms the sessions of this core are attached to it again without their clients; null: they are not. */
   reattachTerms(coreName: string): ReattachTerms | null;
   /** Logs an account in on a fresh stream, without its client. `owner` is called once, never before this has returned. */

@@ -38,6 +38,12 @@ export class Returns {
     if (this.#timer === null) this.#go();
   }
 
+  /** Cuts one that has no turn to wait for. */
+  cut(link: Link, farewell: Buffer | null): void {
+    link.fence();
+    cut({ link, farewell });
+  }
+
   /** Cuts all of them now. */
   hurry(): void {
     this.#timer?.cancel();

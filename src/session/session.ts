@@ -365,10 +365,15 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
     return link;
   }
 
-  /** The link is cut when its turn comes; the session has none any more. `farewell`: of one that cannot be resumed. */
-  returnClient(farewell: Buffer | null): void {
+  /**
+   * The link is cut when its turn comes, or now, when the session has just had a turn; the session has none any more.
+   * `farewell`: of one that cannot be resumed.
+   */
+  returnClient(farewell: Buffer | null, when: "in turn" | "now" = "in turn"): void {
     const link = this.#takeLink();
-    if (link !== null) this.host.returns.add(link, farewell);
+    if (link === null) return;
+    if (when === "now") this.host.returns.cut(link, farewell);
+    else this.host.returns.add(link, farewell);
   }
 
   #finish(last: CloseReason): void {

@@ -4,6 +4,8 @@ export type Step =
   | "header"
   /** `<starttls/>`: nothing else is taken before encryption. */
   | "starttls"
+  /** Its turn to log in to the core (`Gate`). */
+  | "turn"
   /** The core's opening tag and stream features. */
   | "features"
   /** The client's next SASL element. */
@@ -16,5 +18,5 @@ export type Step =
   | "bound"
   | "resumed";
 
-/** The steps in which the core owes an answer. */
-export const OWED_BY_CORE: ReadonlySet<Step> = new Set(["features", "verdict", "bound", "resumed"]);
+/** The steps in which the core owes an answer, or the edge. */
+export const OWED_BY_CORE: ReadonlySet<Step> = new Set(["turn", "features", "verdict", "bound", "resumed"]);

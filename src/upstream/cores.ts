@@ -98,6 +98,14 @@ export class Cores implements CoresPort {
     return this.#dial(core, owner, header);
   }
 
+  nameOf(domain: string): string | null {
+    return this.#byDomain.get(domain)?.options.name ?? null;
+  }
+
+  loginRate(coreName: string): number {
+    return this.#named(coreName)?.options.login_rate ?? Number.POSITIVE_INFINITY;
+  }
+
   reattachTerms(coreName: string): ReattachTerms | null {
     return this.#named(coreName)?.reattach ?? null;
   }

@@ -142,6 +142,18 @@ export const coreOptions = z
       unit: "s",
       reload: true,
     }),
+    login_rate: z
+      .number()
+      .min(0.1)
+      .max(100_000)
+      .optional()
+      .meta({
+        description:
+          "How many clients may open a stream to the core each second, to log in or to resume; the others wait for their " +
+          "turn, ten seconds at most, and are then told to come later. Absent: all at once, if they come so.",
+        unit: "clients/s",
+        reload: true,
+      }),
     mechanisms: z
       .array(mechanism)
       .min(1)

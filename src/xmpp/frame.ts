@@ -60,10 +60,15 @@ export function isStanza(frame: Frame): boolean {
   return frame.kind >= KIND.message && frame.kind <= KIND.iq;
 }
 
-/** The frame's bytes as a buffer of their own, safe to keep. Never from Node's pool: a slice of it would pin 64 KiB. */
+/** The frame's bytes as a buffer of their own, safe to keep. */
 export function retain(frame: Frame): Buffer {
-  const copy = Buffer.allocUnsafeSlow(frame.end - frame.start);
-  frame.bytes.copy(copy, 0, frame.start, frame.end);
+  return copyOf(frame.bytes, frame.start, frame.end);
+}
+
+/** The bytes [start, end) as a buffer of their own. Never from Node's pool: a slice of it would pin 64 KiB. */
+export function copyOf(bytes: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafeSlow(end - start);
+  bytes.copy(copy, 0, start, end);
   return copy;
 }
 

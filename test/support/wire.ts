@@ -118,10 +118,10 @@ export interface Managed {
 }
 
 /** Waits for a fact that no message tells. */
-export async function until(fact: () => boolean | Promise<boolean>, what: string): Promise<void> {
+export async function until(fact: () => boolean | Promise<boolean>, what: string, patienceMs = 20_000): Promise<void> {
   const started = performance.now();
   while (!(await fact())) {
-    if (performance.now() - started > 20_000) throw new Error(`patience ended while waiting until ${what}`);
+    if (performance.now() - started > patienceMs) throw new Error(`patience ended while waiting until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

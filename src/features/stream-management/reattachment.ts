@@ -323,11 +323,13 @@ export class Reattachment implements Parked, AttachOwner, CoreOwner {
 
   // ---- ends
 
-  // Its client, if it is here, loses its link in its turn, returns with its own credentials and resumes or binds anew.
+  // Its client, if it is here, loses its link, returns with its own credentials and resumes or binds anew. The attempt was
+  // its turn.
   #giveUp(result: Exclude<AttachFailure, "later"> | "expired"): void {
     reattached.inc(result);
     this.#session.host.parkingLot.answered(this);
     this.close();
+    if (result !== "expired") this.#session.returnClient(null, "now");
     this.#session.on("coreGone", "core-gone");
   }
 
