@@ -43,8 +43,8 @@ async function scene(t: TestContext, { reattach = "", ...options }: SceneOptions
     }, what);
   };
   const counted = async (result: string): Promise<number> => (await results(result)) - before[result]!;
-  const ended = (result: string, count = 1): Promise<void> =>
-    turn(async () => (await counted(result)) === count, `${count} × ${result}`);
+  const ended = (result: string, count = 1, ms = 20): Promise<void> =>
+    turn(async () => (await counted(result)) === count, `${count} × ${result}`, ms);
   /** The next stream on which the core is asked to resume; others are probes and logins. */
   const taken = new Set<FakeStream>();
   const next = async (): Promise<FakeStream> => {
@@ -267,7 +267,7 @@ test("an API that is down, slow or talks nonsense is asked again, at longer and 
   assert.ok(gaps[1]! > gaps[0]! && gaps[2]! > gaps[1]! && gaps[3]! > gaps[2]!, `${gaps}`);
   await turn(() => api.calls.length > 6, "the last mood is met");
   api.mood = "well";
-  await ended("attached");
+  await ended("attached", 1, 200);
   assert.ok(!client.isClosed);
 });
 
