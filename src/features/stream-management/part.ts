@@ -275,7 +275,7 @@ export class StreamManagementPart implements Part {
     const queue = this.#queue!;
     // An older h than the last one is no news (XEP-0198 §4 keeps the highest); the edge does not go back.
     if (queue.ack(h) !== "ack-too-high") {
-      this.#safekeeping?.handled();
+      if (this.#safekeeping?.handled()) queue.limits = this.#queueLimits();
       return true;
     }
     ackTooHigh.inc();

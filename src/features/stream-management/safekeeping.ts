@@ -85,10 +85,11 @@ export class Safekeeping {
     if (this.#init.queue.length >= this.#from) this.#keep(this.#from);
   }
 
-  /** The client has acknowledged something. */
-  handled(): void {
+  /** The client has acknowledged something. True when that may have been something stored: the queue may hold less then. */
+  handled(): boolean {
     this.#full = false;
     this.#forgetHandled();
+    return this.#through !== NOTHING;
   }
 
   tick(now: number): void {

@@ -157,6 +157,26 @@ test("what the client has handled is forgotten at once, and the next time begins
   assert.deepEqual(await range(sm.id!), { first: 16, next: 41 });
 });
 
+test("what was stored and is handled leaves no room behind: the core's patience is what it was", async (t) => {
+  const wire = await scene(t);
+  const { send, told, core, sm } = await asleep(wire, 30);
+  await told(30);
+  const { client } = await wire.resume(sm);
+  await client.expect(/>30</);
+  client.ack();
+  await until(async () => (await store.read(sm.id!)) === null, "the store has forgotten it");
+  client.drop();
+  await until(async () => (await wire.edge.metric("breakwater_sessions", { phase: "dormant" })) === 1, "it is away");
+  redis.freeze();
+  try {
+    send(PATIENCE + 1);
+    assert.equal(await core.ended, "stream-end");
+    assert.equal(core.acked, 30);
+  } finally {
+    redis.thaw();
+  }
+});
+
 // ---- a client returns here whose session was another edge's
 
 const token = () =>
