@@ -10,6 +10,12 @@ import type { CoreOptions } from "./options.ts";
  */
 const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
 
+/**
+ * A core that is gone without a word (its machine lost power, a firewall forgot the connection) is noticed by the kernel
+ * after this time and ten seconds, also for clients that send nothing: nobody asks the core anything for those.
+ */
+const PROBE_AFTER_MS = 60_000;
+
 /** Where a core's streams go. Made once per core and configuration. */
 export class Dialer {
   readonly options: CoreOptions;
@@ -42,6 +48,7 @@ export class Dialer {
         ...servername(this.options.tls?.servername ?? at.host),
         ALPNProtocols: ["xmpp-client"],
       });
+      socket.once("connect", probe);
       socket.on("data", (chunk) => read.call(socket, chunk, false));
       return socket;
     }
@@ -57,8 +64,13 @@ export class Dialer {
       },
     };
     const socket: Socket = connectTcp(options);
+    if (at.transport === "tcp") socket.once("connect", probe);
     return socket;
   }
+}
+
+function probe(this: Socket): void {
+  this.setKeepAlive(true, PROBE_AFTER_MS);
 }
 
 // An IP address is no server name (RFC 6066 §3).
