@@ -26,6 +26,8 @@ interface Slot {
   readonly backoff: Backoff;
   worker: WorkerProcess | null;
   timer: NodeJS.Timeout | null;
+  /** It goes because it was asked to. */
+  retiring: WorkerProcess | null;
 }
 
 /** The workers. As many as there should be, as far as that is possible. */
@@ -36,18 +38,24 @@ export class Fleet {
   #current: string;
   #state: "starting" | "running" | "stopping" = "starting";
   #failed: number | null = null;
+  #restarting = false;
   readonly #codes: (number | null)[] = [];
 
   constructor(init: FleetInit) {
     this.#init = init;
     this.#current = init.loaded.text;
-    this.#slots = init.sockets.map((_, i) => ({ number: i + 1, backoff: new Backoff(), worker: null, timer: null }));
+    const empty = { worker: null, timer: null, retiring: null };
+    this.#slots = init.sockets.map((_, i) => ({ number: i + 1, backoff: new Backoff(), ...empty }));
     running.collect = () => running.set(this.serving.length);
   }
 
   /** Those that accept clients. */
   get serving(): WorkerProcess[] {
     return this.#workers.filter((worker) => worker.serving);
+  }
+
+  get #runs(): boolean {
+    return this.#state === "running";
   }
 
   get #workers(): WorkerProcess[] {
@@ -83,6 +91,30 @@ export class Fleet {
     this.#current = loaded.text;
   }
 
+  /**
+   * One worker after the other lets its clients go at `drain.rate` and is replaced by a new process. Goes on when that serves,
+   * and stops where one does not: the workers that are left have proven themselves. Never rejects.
+   */
+  async restart(): Promise<void> {
+    const { log } = this.#init;
+    if (this.#restarting || !this.#runs) {
+      return log.warn("no restart of the workers begins: one is under way, or the edge starts or stops");
+    }
+    this.#restarting = true;
+    const beganAt = performance.now();
+    const old = this.#slots.flatMap((slot) => (slot.worker === null ? [] : [{ slot, worker: slot.worker }]));
+    log.info("the workers are restarted, one after the other", { workers: old.length });
+    for (const { slot, worker } of old) {
+      if (await this.#replace(slot, worker)) continue;
+      this.#restarting = false;
+      if (!this.#runs) return;
+      const hint = "the lines above say why; the workers behind it run on as they were: ask again when all serve";
+      return log.error("the restart of the workers is given up: one is not replaced", { worker: slot.number, hint });
+    }
+    this.#restarting = false;
+    log.info("all workers are new", { took_s: Math.round((performance.now() - beganAt) / 1000) });
+  }
+
   /** Ends all of them in order. Resolves with the worst exit code. */
   async stop(): Promise<number> {
     this.#state = "stopping";
@@ -102,6 +134,18 @@ export class Fleet {
   /** At once. */
   kill(): void {
     for (const worker of this.#workers) worker.kill();
+  }
+
+  /** False: the successor does not serve, or there is none as all of them stop. */
+  async #replace(slot: Slot, worker: WorkerProcess): Promise<boolean> {
+    await worker.serves;
+    // One that has ended by itself before its turn has a successor, which is new, too.
+    if (slot.worker === worker && this.#runs) {
+      slot.retiring = worker;
+      worker.retire();
+      await worker.ended;
+    }
+    return this.#runs && slot.worker !== null && (await slot.worker.serves) && this.#runs;
   }
 
   #launch(slot: Slot): WorkerProcess {
@@ -129,6 +173,10 @@ export class Fleet {
       if (signal !== null)
         this.#init.log.error("a worker was killed while it started", { worker: slot.number, signal });
       return;
+    }
+    if (slot.retiring === worker && code === EXIT.ok) {
+      this.#init.log.info("a worker has let its clients go and is replaced", { worker: slot.number, pid: worker.pid });
+      return void this.#launch(slot);
     }
     lost.inc();
     const waitMs = slot.backoff.next(performance.now() - worker.startedAt);

@@ -32,6 +32,8 @@ export async function supervise(loaded: LoadedConfig, life: Life, log: Log): Pro
   } catch (error) {
     return tellStartTrouble(error);
   }
+  // Node would open a debugger's port.
+  process.on("SIGUSR1", () => void fleet.restart());
   const failed = await fleet.start();
   if (failed !== null) {
     await fleet.stop();

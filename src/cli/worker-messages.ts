@@ -30,6 +30,8 @@ export interface WorkerReport {
 export type Order =
   | StartOrder
   | { readonly do: "stop" }
+  /** Let all clients go at the pace of the whole edge, as no other worker does meanwhile; then stop. */
+  | { readonly do: "retire" }
   | {
       [Ask in keyof Questions]: { readonly do: Ask; readonly id: number; readonly text: Questions[Ask]["text"] };
     }[keyof Questions];

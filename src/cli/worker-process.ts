@@ -75,6 +75,11 @@ export class WorkerProcess {
     this.#send({ do: "stop" });
   }
 
+  /** It lets its clients go at their pace, however long that takes, and then stops. */
+  retire(): void {
+    this.#send({ do: "retire" });
+  }
+
   kill(): void {
     this.#child.kill("SIGKILL");
   }

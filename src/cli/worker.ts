@@ -35,6 +35,8 @@ class Worker {
   readonly #metrics = new Metrics();
   #log: Log = createLog({ level: "info" });
   #started: Config | null = null;
+  /** What counts for all workers in sum. */
+  #whole: Config | null = null;
   #breakwater: Breakwater | null = null;
   #stopping = false;
 
@@ -47,7 +49,7 @@ class Worker {
     });
     // A terminal and systemd tell every process: once is enough, and the supervisor says the rest.
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => this.#stop());
-    process.on("SIGHUP", () => {});
+    for (const signal of ["SIGHUP", "SIGUSR1"] as const) process.on(signal, () => {});
   }
 
   /** Null: it serves. */
@@ -62,6 +64,7 @@ class Worker {
     surviveErrors(this.#log);
     try {
       const config = this.#share(latest.config);
+      this.#whole = latest.config;
       this.#breakwater = await start({ config, log: this.#log, seat: { number, sockets } });
     } catch (error) {
       return tellStartTrouble(error, number);
@@ -83,6 +86,7 @@ class Worker {
 
   #obey(order: Order): void {
     if (order.do === "stop") this.#stop();
+    if (order.do === "retire") void this.#retire();
     if (order.do === "reload") void this.#reload(order.text).then((answer) => this.#answer(order.id, answer));
     if (order.do === "report") void this.#report().then((answer) => this.#answer(order.id, answer));
   }
@@ -92,6 +96,7 @@ class Worker {
     if (loaded instanceof ConfigMistakes) return loaded.lines().join("; ");
     try {
       await this.#breakwater!.reload(this.#share(loaded.config));
+      this.#whole = loaded.config;
       return null;
     } catch (error) {
       return messageOf(error);
@@ -100,6 +105,14 @@ class Worker {
 
   async #report(): Promise<WorkerReport> {
     return { metrics: await this.#metrics.read(), failing: this.#breakwater?.failures() ?? [] };
+  }
+
+  // A stop has a time limit, for which it hurries; this has none.
+  async #retire(): Promise<void> {
+    const { drainer } = this.#breakwater!;
+    drainer.begin({ rate: this.#whole!.drain.rate });
+    await drainer.finished();
+    this.#stop();
   }
 
   #stop(): void {

@@ -49,7 +49,7 @@ export class Drainer {
   #gone = 0;
   #beganAt = 0;
   #endedAt = 0;
-  #ended: (() => void) | null = null;
+  #waiting: (() => void)[] = [];
   #opening: Promise<void> | null = null;
 
   constructor(host: Host, doors: Doors, options: () => DrainOptions) {
@@ -104,6 +104,12 @@ export class Drainer {
     return true;
   }
 
+  /** Resolves when no drain is under way: everybody has been let go, or it was aborted. */
+  finished(): Promise<void> {
+    if (this.#phase !== "draining") return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
   /**
    * Drains within `drain.timeout`, and for good. Resolves when everybody has been let go. A drain that is under way goes
    * on at its own rate, if that is fast enough.
@@ -120,14 +126,11 @@ export class Drainer {
       });
     }
     if (this.#pacer !== null) this.#pacer.rate = Math.max(this.#pacer.rate, enough);
-    const ended = new Promise<void>((resolve) => {
-      this.#ended = resolve;
-    });
     this.begin({ rate: Math.max(rate, enough) });
     if (timeout === 0) this.#pacer?.hurry();
     if (this.state.phase === "drained") return;
     const patience = this.#host.clock.after(timeout * 1000, () => this.#pacer?.hurry());
-    await ended;
+    await this.finished();
     patience.cancel();
   }
 
@@ -212,7 +215,7 @@ export class Drainer {
     this.#pacer = null;
     this.#phase = "drained";
     this.#endedAt = this.#host.clock.now();
-    this.#ended?.();
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }
 

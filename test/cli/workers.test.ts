@@ -1,6 +1,6 @@
 // Several processes behind one supervisor, as an operator runs them.
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type TestContext, test } from "node:test";
 import { connect as connectTls } from "node:tls";
 import { RawClient } from "../support/clients/raw-client.ts";
@@ -188,6 +188,44 @@ test("a worker that takes the place of another has what was reloaded, and what w
     await assert.rejects(asked.open(), /host-unknown/);
     asked.drop();
   }
+});
+
+test("SIGUSR1: each worker lets its clients go and is replaced, one after the other, and none counts as lost", async (t) => {
+  const { edge, client } = await crew(t, 2);
+  const old = workersOf(edge);
+  const clients = await Promise.all(Array.from({ length: 6 }, client));
+  // A terminal's or systemd's signal for the whole group changes nothing.
+  for (const pid of [edge.pid, ...old]) process.kill(pid, "SIGUSR1");
+  await until(() => logged(edge, "all workers are new").length === 1, "all workers are new");
+  await Promise.all(clients.map(({ closed }) => closed));
+  assert.equal(workersOf(edge).length, 2);
+  assert.deepEqual(old.filter(isAlive), []);
+  assert.equal(await edge.metric("breakwater_workers"), 2);
+  assert.equal(await edge.metric("breakwater_workers_lost_total"), 0);
+  const replaced = logged(edge, "a worker has let its clients go and is replaced");
+  assert.deepEqual(
+    replaced.map(({ worker }) => worker),
+    [1, 2],
+  );
+  // One at a time, and so at the rate of all.
+  assert.deepEqual(
+    logged(edge, "drain begins").map(({ rate }) => rate),
+    [50, 50],
+  );
+  await client();
+});
+
+test("a restart of the workers ends with the first that cannot be replaced; the others run on", async (t) => {
+  const { edge } = await crew(t, 3);
+  const old = workersOf(edge);
+  rmSync(`${edge.dir}/edge.crt`);
+  process.kill(edge.pid, "SIGUSR1");
+  await until(
+    () => logged(edge, "the restart of the workers is given up: one is not replaced").length === 1,
+    "given up",
+  );
+  assert.equal(old.filter(isAlive).length, 2);
+  assert.equal(await edge.metric("breakwater_workers"), 2);
 });
 
 test("a TLS ticket of one worker opens at every other", async (t) => {
