@@ -14,6 +14,7 @@ that should not have. Exit code 0: all is well, 1: it is not.
   --seed N         replays the faults of an earlier run (default: a new one, which is printed)
   --clients N      default 400
   --edges N        default 2
+  --reattach       edges attach sessions again whose connections to the server were cut (ejabberd only)
   --logs DIR       keep the logs of the edges and of the server there`;
 
 const { values } = parseArgs({
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     seed: { type: "string" },
     clients: { type: "string", default: "400" },
     edges: { type: "string", default: "2" },
+    reattach: { type: "boolean", default: false },
     logs: { type: "string" },
     help: { type: "boolean", default: false },
   },
@@ -69,6 +71,7 @@ for (const kind of kinds as readonly CoreKind[]) {
     seed,
     clients,
     edges,
+    reattach: values.reattach && kind === "ejabberd",
     logs: values.logs,
     say: console.log,
   });

@@ -18,6 +18,8 @@ export interface SoakOptions {
   readonly clients?: number | undefined;
   /** Default 2. */
   readonly edges?: number | undefined;
+  /** Edges attach sessions again whose connections to the core were cut, without their clients. ejabberd only. */
+  readonly reattach?: boolean | undefined;
   /** A directory that gets the logs of the edges and of the core, and what happened to clients that miss messages. */
   readonly logs?: string | undefined;
   /** Takes each fault as it happens, and every ten seconds how far things are. */
@@ -59,12 +61,12 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
 }
 
 async function run(options: SoakOptions, cleanup: (() => Promise<unknown>)[]): Promise<SoakResult> {
-  const { kind, seconds, seed, clients = 400 } = options;
+  const { kind, seconds, seed, clients = 400, reattach = false } = options;
   const began = Date.now();
   const say = (line: string) => options.say?.(`${clockOf(Date.now() - began)}  ${line}`);
   const redis = await RedisPair.start();
   cleanup.push(() => redis.stop());
-  const core = await startCore(kind, { maxUnacked: CORE_KEEPS });
+  const core = await startCore(kind, { maxUnacked: CORE_KEEPS, tokens: reattach });
   cleanup.push(() => core.stop());
   const coreLinks = await WeakLink.listen({ to: { port: core.port } });
   cleanup.push(() => coreLinks.close());
@@ -75,7 +77,7 @@ async function run(options: SoakOptions, cleanup: (() => Promise<unknown>)[]): P
       await spawnEdge({
         core: { ...core, kind },
         connect: `tcp://127.0.0.1:${coreLinks.port}`,
-        coreConfig: `    max_unacked: ${EDGE_KEEPS}`,
+        coreConfig: `    max_unacked: ${EDGE_KEEPS}${reattach ? `\n    reattach: { api: "http://127.0.0.1:${core.httpPort}/api" }` : ""}`,
         opsConfig: `control: ${CONTROL}`,
         config: `
 stream_management: { resume_secret: "what all edges know and nobody else" }
