@@ -22,6 +22,8 @@ import {
   printTraffic,
   trafficFigures,
 } from "./report.ts";
+import { runStorms, STORM_WAYS } from "./storm.ts";
+import { printStorms } from "./storm-report.ts";
 import { runTraffic } from "./traffic.ts";
 import { runWebMemory, runWebTraffic, WEB_WAYS, type WebMemoryRow } from "./web.ts";
 import { printWebTraffic, webMemoryFigures, webTrafficFigures } from "./web-report.ts";
@@ -30,9 +32,9 @@ const USAGE = `Usage: npm run bench -- [options]
 
   --quick          fewer rounds and sessions: a few minutes instead of 30
   --only LIST      of a (CPU), b (memory), c (latency, with a), d (framer), e (handshakes), f (CPU of WebSocket and
-                   BOSH), g (their memory); default all
-  --rounds N       interleaved rounds of a, c, d, e and f
-  --sessions N     idle sessions of b and g
+                   BOSH), g (their memory), h (all return at once); default all
+  --rounds N       interleaved rounds of a, c, d, e, f and h
+  --sessions N     idle sessions of b and g, clients of h
   --json FILE      all results, round by round
   --unpinned       leave the placing of processes to the kernel
   --verbose        say each round's result as it comes`;
@@ -40,7 +42,7 @@ const USAGE = `Usage: npm run bench -- [options]
 const { values } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
-    only: { type: "string", default: "a,b,c,d,e,f,g" },
+    only: { type: "string", default: "a,b,c,d,e,f,g,h" },
     rounds: { type: "string" },
     sessions: { type: "string" },
     json: { type: "string" },
@@ -185,6 +187,16 @@ async function webMemory(): Promise<void> {
   printFigures(`(g) Resident memory per idle session over HTTPS, ${sessions} sessions`, webMemoryFigures(rows));
 }
 
+async function storms(): Promise<void> {
+  const sessions = Number(values.sessions ?? (quick ? 500 : 2000));
+  needFiles(sessions * STORM_WAYS.length, 2);
+  await withEjabberd(sessions * STORM_WAYS.length, async (core) => {
+    const rows = await runStorms(core, { sessions, rounds: Number(values.rounds ?? (quick ? 2 : 5)), say });
+    results["storms"] = { sessions, rows };
+    printStorms(rows, sessions);
+  });
+}
+
 async function main(): Promise<void> {
   if (values.help) return console.log(USAGE);
   ensureDebianPackages(["ejabberd", "prosody", "haproxy", "nginx", "libnginx-mod-stream", "openssl"]);
@@ -195,6 +207,7 @@ async function main(): Promise<void> {
   if (only.has("e")) await handshakes();
   if (only.has("f")) await webTraffic();
   if (only.has("g")) await webMemory();
+  if (only.has("h")) await storms();
   if (values.json) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
   console.log(`\nDone in ${((performance.now() - started) / 1000).toFixed(0)} s.`);
 }

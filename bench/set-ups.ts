@@ -22,14 +22,19 @@ export const DOMAIN = "localhost";
 const READY_MS = 20_000;
 const ROOT = dirname(import.meta.dirname);
 
-/** `listener`: of the edge. */
-export async function startSetUp(name: SetUpName, core: Core, listener: "tls" | "all" = "tls"): Promise<SetUp> {
+/** `listener` and `config`, further lines of YAML: of the edge. */
+export async function startSetUp(
+  name: SetUpName,
+  core: Core,
+  listener: "tls" | "all" = "tls",
+  config = "",
+): Promise<SetUp> {
   const nothing = async () => {};
   if (name === "ejabberd-plain") return { name, port: core.port, tls: false, pids: [], stop: nothing };
   if (name === "ejabberd-tls") return { name, port: core.tlsPort!, tls: true, pids: [], stop: nothing };
   const port = await freePort();
   const program = new Program(name, undefined);
-  if (name === "edge") startEdge(program, port, core, listener);
+  if (name === "edge") startEdge(program, port, core, listener, config);
   else if (name === "haproxy") startHaproxy(program, port, core.port);
   else startNginx(program, port, core.port);
   try {
@@ -47,7 +52,7 @@ export async function startSetUp(name: SetUpName, core: Core, listener: "tls" | 
   return { name, port, tls: true, pids: family(program.leader), stop };
 }
 
-function startEdge(program: Program, port: number, core: Core, listener: "tls" | "all"): void {
+function startEdge(program: Program, port: number, core: Core, listener: "tls" | "all", more: string): void {
   const { cert, key } = testAuthority().issue([DOMAIN]);
   const config = program.path("breakwater.yaml");
   // Everything as it comes; only the places are given.
@@ -57,7 +62,7 @@ function startEdge(program: Program, port: number, core: Core, listener: "tls" |
 listeners: [{ kind: ${listener}, listen: "127.0.0.1:${port}" }]
 cores: [{ name: main, kind: ${core.kind}, connect: "tcp://127.0.0.1:${core.port}" }]
 ops: { listen: "127.0.0.1:0" }
-`,
+${more}`,
   );
   program.start(`${ROOT}/bin/breakwater`, ["run", "--config", config], process.env);
 }
