@@ -241,9 +241,9 @@ class Edge implements Breakwater {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#host.returns.hurry();
+    await this.drainer.stop();
     this.#host.parkingLot.stop();
     this.#host.gate.stop();
-    await this.drainer.stop();
     this.#http.stop();
     await this.#goodbye();
     for (const listener of this.#listeners) listener.dropAll();
