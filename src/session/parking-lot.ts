@@ -24,7 +24,9 @@ export interface Parked {
 
 /** The sessions of one core. */
 interface Lane {
-  readonly awaiting: Set<Parked>;
+  /** Those whose clients wait, and those behind them. */
+  readonly awaited: Set<Parked>;
+  readonly asleep: Set<Parked>;
   readonly trying: Set<Parked>;
   /** Attempts in a row for which the core was not there. */
   failures: number;
@@ -48,20 +50,26 @@ export class ParkingLot {
     this.#turns = turns;
     this.#cores = cores;
     parked.collect = () => {
-      for (const [core, { awaiting, trying }] of this.#lanes) parked.set(awaiting.size + trying.size, core);
+      for (const [core, { awaited, asleep, trying }] of this.#lanes)
+        parked.set(awaited.size + asleep.size + trying.size, core);
     };
   }
 
   add(session: Parked): void {
     const lane = this.#laneOf(session);
-    lane.awaiting.add(session);
+    this.#line(lane, session);
     this.#schedule(lane);
+  }
+
+  #line({ awaited, asleep }: Lane, session: Parked): void {
+    (session.isAwaited ? awaited : asleep).add(session);
   }
 
   /** It ends, or is attached. */
   remove(session: Parked): void {
     const lane = this.#laneOf(session);
-    lane.awaiting.delete(session);
+    lane.awaited.delete(session);
+    lane.asleep.delete(session);
     lane.trying.delete(session);
     this.#schedule(lane);
   }
@@ -83,8 +91,7 @@ export class ParkingLot {
       lane.notBefore = now + pause * (1 + JITTER * Math.random());
     }
     lane.trying.delete(session);
-    lane.awaiting.delete(session);
-    lane.awaiting.add(session);
+    this.#line(lane, session);
     lane.timer?.cancel();
     lane.timer = null;
     this.#schedule(lane);
@@ -98,16 +105,17 @@ export class ParkingLot {
   #laneOf({ coreName }: Parked): Lane {
     let lane = this.#lanes.get(coreName);
     if (lane === undefined) {
-      lane = { awaiting: new Set(), trying: new Set(), failures: 0, notBefore: 0, timer: null };
+      lane = { awaited: new Set(), asleep: new Set(), trying: new Set(), failures: 0, notBefore: 0, timer: null };
       this.#lanes.set(coreName, lane);
     }
     return lane;
   }
 
   #schedule(lane: Lane): void {
-    if (lane.timer !== null || lane.awaiting.size === 0) return;
-    const [first] = lane.awaiting;
-    const most = lane.failures > 0 ? 1 : (this.#cores.reattachTerms(first!.coreName)?.maxConcurrent ?? 1);
+    if (lane.timer !== null) return;
+    const first = nextOf(lane);
+    if (first === null) return;
+    const most = lane.failures > 0 ? 1 : (this.#cores.reattachTerms(first.coreName)?.maxConcurrent ?? 1);
     if (lane.trying.size >= most) return; // whoever comes to an end schedules again
     const wait = Math.max(this.#turns.wait, lane.notBefore - this.#clock.now());
     // Never at once: whoever parks is in the middle of losing its core.
@@ -117,9 +125,10 @@ export class ParkingLot {
   #go(lane: Lane): void {
     lane.timer = null;
     if (this.#turns.wait === 0 && this.#clock.now() >= lane.notBefore) {
-      const next = nextOf(lane.awaiting);
+      const next = nextOf(lane);
       if (next !== null) {
-        lane.awaiting.delete(next);
+        lane.awaited.delete(next);
+        lane.asleep.delete(next);
         lane.trying.add(next);
         this.#turns.take();
         next.attach();
@@ -129,16 +138,8 @@ export class ParkingLot {
   }
 }
 
-// Behind so many who sleep nobody looks for one who is awake.
-const MAX_LOOKED_AT = 1000;
-
-function nextOf(awaiting: ReadonlySet<Parked>): Parked | null {
-  let first: Parked | null = null;
-  let looked = 0;
-  for (const session of awaiting) {
-    if (session.isAwaited) return session;
-    first ??= session;
-    if (++looked > MAX_LOOKED_AT) break;
-  }
-  return first;
+function nextOf({ awaited, asleep }: Lane): Parked | null {
+  for (const session of awaited) return session;
+  for (const session of asleep) return session;
+  return null;
 }

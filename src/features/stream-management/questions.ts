@@ -4,6 +4,9 @@ import type { CoreSide } from "./core-side.ts";
 // A client's `<r/>` waits for the core's own acknowledgement, but no longer: an answer must not be withheld (§4).
 const CORE_ANSWER_MS = 1000;
 
+// Of a client that asks more than this the rest is answered with these.
+const MOST = 1000;
+
 /** `<r/>` of the client that wait for the core's answer to ours (XEP-0198 §4). */
 export class Questions {
   readonly #session: Session;
@@ -18,7 +21,7 @@ export class Questions {
 
   /** Came before `<enabled/>` had left; `takeAll` later. */
   keep(): void {
-    this.#waiting.push(0);
+    if (this.#waiting.length < MOST) this.#waiting.push(0);
   }
 
   takeAll(): number {
@@ -27,6 +30,7 @@ export class Questions {
 
   /** The core's own acknowledgement is the answer: asks for it behind the stanzas that it is about. */
   askCore(coreSide: CoreSide): void {
+    if (this.#waiting.length >= MOST) return;
     if (this.#waiting.length === 0) this.#since = this.#session.host.clock.now();
     this.#waiting.push(coreSide.request());
   }
