@@ -1,5 +1,5 @@
 import type { Core } from "./cores/index.ts";
-import { type Gate, newTally, Phone, type Sleep, type Tally, type Transport } from "./phone.ts";
+import { type Gate, newTally, Phone, type Sleep, type Tally, type Transport, type Trouble } from "./phone.ts";
 import { Random } from "./random.ts";
 import { WeakLink } from "./weak-link.ts";
 
@@ -18,6 +18,7 @@ export interface ChurnOptions {
   cutEveryMs?: number;
   /** Mean time between two messages of one client, in ms. Default 500. */
   sendEveryMs?: number;
+  trouble?: Trouble;
   /** Every so many pairs one of the two sleeps at times. */
   sleep?: Sleep & { everyPairs: number };
   /** Whether clients whose session has ended log in anew; otherwise they give up. */
@@ -71,7 +72,8 @@ export async function churn(options: ChurnOptions): Promise<ChurnResult> {
         tally,
         sendEveryMs: options.sendEveryMs ?? 500,
         cutEveryMs: options.cutEveryMs ?? 3000,
-        sleep: sleep,
+        trouble: options.trouble ?? null,
+        sleep,
         sleeps: sleep !== undefined && i % (2 * sleep.everyPairs) === 0,
         logsInAnew: options.logInAnew,
       }),

@@ -27,6 +27,17 @@ export interface Sleep {
    * returns. The partner falls silent before the core's own limit does it (docs/session.md, Takeover).
    */
   readonly maxWithoutEdge: number;
+  /**
+   * And what it may be sent once the store may have been away: its session may have ended, and what a core has stored for
+   * the next one comes all at once, past its own limit as well (ejabberd then ends that session, too).
+   */
+  readonly maxWithoutStore: number;
+}
+
+/** What phones cannot know and take into account all the same. */
+export interface Trouble {
+  /** Whether the store may have been away at any time since then (`Date.now()`). */
+  storeWasAwaySince(then: number): boolean;
 }
 
 export interface PhoneInit {
@@ -42,6 +53,8 @@ export interface PhoneInit {
   /** Mean times, ms. */
   readonly sendEveryMs: number;
   readonly cutEveryMs: number;
+  /** Null: there is none. */
+  readonly trouble: Trouble | null;
   /** How phones sleep here, and whether this one does. */
   readonly sleep: Sleep | undefined;
   readonly sleeps: boolean;
@@ -131,6 +144,8 @@ export class Phone {
   #generation = 0;
   #asleep = false;
   #sentWithoutEdge = 0;
+  #sentWithoutStore = 0;
+  #sleptAt = 0;
   /** What happened to it, a line each: to find out what became of a message. */
   readonly #journal: string[] = [];
 
@@ -270,11 +285,13 @@ export class Phone {
   }
 
   #maySend(): boolean {
-    const { sleep } = this.#init;
+    const { sleep, trouble } = this.#init;
     const partner = this.#partner!;
     // Between two sessions of the partner nobody keeps what comes: not even the core, once it is bound and has not enabled.
     if (partner.#sm === null) return false;
     if (!partner.#asleep || !sleep) return true;
+    if (trouble?.storeWasAwaySince(partner.#sleptAt) && partner.#sentWithoutStore++ >= sleep.maxWithoutStore)
+      return false;
     if (!partner.#gate.frozen && partner.#gate.generation === partner.#generation) return true;
     return partner.#sentWithoutEdge++ < sleep.maxWithoutEdge;
   }
@@ -350,7 +367,8 @@ export class Phone {
     this.#cut();
     this.#online = false;
     this.#client!.drop();
-    this.#sentWithoutEdge = 0;
+    this.#sentWithoutEdge = this.#sentWithoutStore = 0;
+    this.#sleptAt = Date.now();
     this.#asleep = true;
     this.#write("sleeps");
     tally.sleeps++;

@@ -8,7 +8,7 @@ import { WeakLink } from "../weak-link.ts";
 import { CONTROL, FaultPlayer } from "./fault-player.ts";
 import { lanes } from "./faults.ts";
 import { RedisPair } from "./redis-pair.ts";
-import { judgeEnds } from "./session-ends.ts";
+import { judgeEnds, wasAway } from "./session-ends.ts";
 
 export interface SoakOptions {
   readonly kind: CoreKind;
@@ -38,11 +38,19 @@ export interface SoakResult {
 }
 
 /** What core and edge keep for one client: low, so that those who sleep are sent more. */
-const CORE_KEEPS = 120;
+const CORE_KEEPS = 400;
 const EDGE_KEEPS = 80;
 const PROGRESS_EVERY_MS = 10_000;
 
-const SLEEP = { everyMs: 20_000, minMs: 15_000, maxMs: 30_000, sendEveryMs: 40, maxWithoutEdge: 25, everyPairs: 4 };
+const SLEEP = {
+  everyMs: 20_000,
+  minMs: 15_000,
+  maxMs: 30_000,
+  sendEveryMs: 40,
+  maxWithoutEdge: 25,
+  maxWithoutStore: 250,
+  everyPairs: 4,
+};
 /** Mean times without a fault. */
 const CALM_MS = { edge: 8000, redis: 4000, coreLinks: 25_000 };
 
@@ -104,6 +112,7 @@ store: ${redis.storeConfig}`,
     transports: ["tcp", "tcp", "websocket", "bosh"],
     sendEveryMs: 2000,
     cutEveryMs: 10_000,
+    trouble: { storeWasAwaySince: (then) => wasAway(player?.outages ?? [], then, Date.now()) },
     sleep: SLEEP,
     logInAnew: true,
     faults: async (crowd, until) => {

@@ -23,6 +23,10 @@ export type RedisFault = Timing & { readonly on: "redis"; readonly what: (typeof
 export type CoreLinksFault = Timing & { readonly on: "core-links"; readonly what: CutKind };
 export type Fault = EdgeFault | RedisFault | CoreLinksFault;
 
+const EDGE_LONGEST_MS = 4000;
+// Long enough for a sleeping client's queue to fill; less than the 30 s after which what is stored is given up (docs/store.md).
+const REDIS_LONGEST_MS = 10_000;
+
 /** Mean times without a fault of one edge, of Redis, and of the connections to the core: ms. */
 export interface Calm {
   readonly edge: number;
@@ -37,19 +41,19 @@ export interface Calm {
 export function lanes(random: Random, edges: number, calm: Calm): Iterable<Fault>[] {
   return [
     ...Array.from({ length: edges }, (_, edge) =>
-      lane(random.fork(edge), calm.edge, (chance, timing) => ({
+      lane(random.fork(edge), calm.edge, EDGE_LONGEST_MS, (chance, timing) => ({
         ...timing,
         on: "edge",
         edge,
         what: chance.pick(EDGE_FAULTS),
       })),
     ),
-    lane(random.fork(100), calm.redis, (chance, timing) => ({
+    lane(random.fork(100), calm.redis, REDIS_LONGEST_MS, (chance, timing) => ({
       ...timing,
       on: "redis",
       what: chance.pick(REDIS_FAULTS),
     })),
-    lane(random.fork(101), calm.coreLinks, (chance, timing) => ({
+    lane(random.fork(101), calm.coreLinks, 0, (chance, timing) => ({
       ...timing,
       on: "core-links",
       what: chance.pick(CORE_CUTS),
@@ -57,8 +61,13 @@ export function lanes(random: Random, edges: number, calm: Calm): Iterable<Fault
   ];
 }
 
-function* lane(chance: Random, calm: number, draw: (chance: Random, timing: Timing) => Fault): Generator<Fault> {
-  for (;;) yield draw(chance, { after: Math.round(chance.exponential(calm)), lasts: chance.integer(100, 4000) });
+function* lane(
+  chance: Random,
+  calm: number,
+  longest: number,
+  draw: (chance: Random, timing: Timing) => Fault,
+): Generator<Fault> {
+  for (;;) yield draw(chance, { after: Math.round(chance.exponential(calm)), lasts: chance.integer(0, longest) });
 }
 
 const LASTING: ReadonlySet<string> = new Set(["freeze", "drain-and-abort", "crash", "fill", "read-only"]);

@@ -38,12 +38,12 @@ export interface Verdict {
 
 /**
  * Judges from the logs of all edges, killed ones included, why sessions ended: on the edges, and those that their clients
- * could not resume. `outages`: when the store was away; null when there is none.
+ * could not resume. `outages`: when the store was away.
  */
 export async function judgeEnds(
   logFiles: readonly string[],
   ended: readonly EndedSession[],
-  outages: readonly Outage[] | null,
+  outages: readonly Outage[],
 ): Promise<Verdict> {
   const reasons: Record<string, number> = {};
   const violations: string[] = [];
@@ -77,8 +77,9 @@ export async function judgeEnds(
   return { reasons, violations };
 }
 
-function wasAway(outages: readonly Outage[] | null, at: number): boolean {
-  return outages === null || outages.some(({ from, until }) => at >= from && at <= until + HEALING_MS);
+/** Whether the store may not have answered at some time between the two (milliseconds since 1970). */
+export function wasAway(outages: readonly Outage[], from: number, to = from): boolean {
+  return outages.some((outage) => to >= outage.from && from <= outage.until + HEALING_MS);
 }
 
 function parse(text: string): Line | null {
