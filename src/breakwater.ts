@@ -5,6 +5,7 @@ import type { Log } from "./base/log.ts";
 import { meter } from "./base/meter.ts";
 import type { Address } from "./base/option-types.ts";
 import type { Seat } from "./base/seat.ts";
+import type { SocketHandle } from "./base/socket-handle.ts";
 import type { Config } from "./config/schema.ts";
 import { Admission } from "./edge/admission.ts";
 import { BoshPort } from "./edge/bosh/bosh-port.ts";
@@ -24,8 +25,11 @@ import { type OpsServer, startOpsServer } from "./ops/http.ts";
 import { measureLoopLag } from "./ops/loop-lag.ts";
 import { Metrics } from "./ops/metrics.ts";
 import { Drainer } from "./session/drainer.ts";
+import { ESTATE_FORMAT, type SessionEstate } from "./session/estate.ts";
 import { Gate } from "./session/gate.ts";
-import type { Host } from "./session/host.ts";
+import { Handover, type Heir } from "./session/handover.ts";
+import type { Departure, Host, Predecessor } from "./session/host.ts";
+import { Inheritance } from "./session/inheritance.ts";
 import { Negotiation } from "./session/negotiation.ts";
 import { ParkingLot } from "./session/parking-lot.ts";
 import { Returns } from "./session/returns.ts";
@@ -43,6 +47,23 @@ const started = meter.gauge("breakwater_start_time_seconds", "When this process 
 /** How long clients get to take their last words when the edge stops. */
 const GOODBYE_MS = 3000;
 
+/** A socket that listens, and the place at which its configuration has it. */
+export interface OpenPort {
+  readonly place: string;
+  readonly socket: SocketHandle;
+}
+
+/** The process whose place this one takes, as a start meets it. */
+export interface Before extends Predecessor {
+  /** Where it listens. */
+  readonly places: readonly string[];
+  /**
+   * Says that all else is ready. Resolves with the sockets of `places` once its dormant sessions have begun here: clients
+   * can come. Null: that process is gone, and the place is free.
+   */
+  handOver(to: Inheritance): Promise<readonly (SocketHandle | null)[]>;
+}
+
 export interface StartOptions {
   readonly config: Config;
   readonly log: Log;
@@ -51,9 +72,12 @@ export interface StartOptions {
   readonly routes?: readonly HttpRoute[];
   /** Where this process is one of several that share the ports. They are asked by their supervisor: it has no ops server. */
   readonly seat?: Seat;
+  /** It goes on with its ports and sessions. */
+  readonly before?: Before;
 }
 
-export type { HttpRoute, Seat };
+export type { Departure, Handover, Heir, HttpRoute, Inheritance, Seat, SessionEstate, SocketHandle };
+export { ESTATE_FORMAT };
 
 /** A running edge. */
 export interface Breakwater {
@@ -69,6 +93,14 @@ export interface Breakwater {
   reload(config: Config): Promise<void>;
   /** Lets the clients go while the process stays. */
   readonly drainer: Drainer;
+  /** For the process that takes this one's place, with the sessions of `handOver`. */
+  readonly openPorts: readonly OpenPort[];
+  /** Takes in nobody any more, and gives the sessions away. The ops server is closed, too. */
+  handOver(heir: Heir): Handover;
+  /** The heir is gone: who is here stays, and clients are let in again. Rejects when a port cannot be had. */
+  takeBack(): Promise<void>;
+  /** The process before this one has no sessions any more; `how` its last ones went, where that is known. */
+  inherited(how: Readonly<Record<Departure, number>> | null): void;
   /** Ends in order: no new clients, those who are here are let go within `drain.timeout`, cores keep what can be resumed. */
   stop(): Promise<void>;
 }
@@ -100,6 +132,10 @@ class Edge implements Breakwater {
   readonly #http: HttpPort;
   readonly #host: Host;
   readonly #seat: Seat | null;
+  readonly #before: Before | null;
+  // What it started with: a reload changes neither.
+  readonly #places: readonly string[];
+  readonly #opsAddress: Address;
   readonly #door: RelayDoor | null;
   readonly drainer: Drainer;
   #config: Config;
@@ -108,10 +144,12 @@ class Edge implements Breakwater {
   #listeners: Listener[] = [];
   #addresses: Address[] = [];
   #ops: OpsServer | null = null;
+  #handover: Handover | null = null;
+  #inheritance: Inheritance | null = null;
   #stopLag: (() => void) | null = null;
   #stopping = false;
 
-  constructor({ config, log, clock = systemClock, routes = [], seat }: StartOptions) {
+  constructor({ config, log, clock = systemClock, routes = [], seat, before }: StartOptions) {
     this.#config = config;
     this.#log = log;
     this.#clock = clock;
@@ -132,9 +170,14 @@ class Edge implements Breakwater {
       gate: new Gate(clock, (core) => this.#cores.loginRate(core)),
       returns: new Returns(clock, turns),
       parkingLot: new ParkingLot(clock, turns, this.#cores),
+      predecessor: before ?? null,
+      succeeded: false,
       ...hostOptions(config),
     };
     this.#seat = seat ?? null;
+    this.#before = before ?? null;
+    this.#places = placesOf(config);
+    this.#opsAddress = config.ops.listen;
     this.#http = this.#setUpHttp(routes);
     this.#door = seat === undefined ? null : new RelayDoor(seat, this.#http, log);
     const doors = { open: () => this.#letIn(), close: () => this.#shutDoors() };
@@ -198,26 +241,85 @@ class Edge implements Breakwater {
     this.#health.register("accepting", () => this.drainer.readiness());
     this.#stopLag = measureLoopLag();
     await this.#door?.listen();
-    if (this.#seat === null)
-      this.#ops = await startOpsServer({ listen: config.ops.listen, health: this.#health, metrics: new Metrics() });
-    for (const options of config.listeners) {
-      const listener = new Listener(options, {
-        clock: this.#clock,
-        janitor: this.#janitor,
-        log: this.#log,
-        admission: this.#admission,
-        http: this.#http,
-        reusePort: this.#seat !== null,
-        tlsOptions: (kind) => this.#tls!.contexts.serverOptions(kind),
-        limits: () => this.#host.limits.beforeLogin,
-        openTimeoutMs: () => this.#host.deadlines.open_timeout * 1000,
-        keepaliveSeconds: () => this.#keepalive.options.tcp_keepalive,
-        welcome: (link) => new Negotiation(link, this.#host),
-      });
-      this.#addresses.push(await listener.listen());
-      this.#listeners.push(listener);
-    }
+    this.#listeners = config.listeners.map((options) => this.#listener(options));
+    await this.#open();
     started.set(Math.floor(this.#clock.wall() / 1000));
+  }
+
+  #listener(options: Config["listeners"][number]): Listener {
+    return new Listener(options, {
+      clock: this.#clock,
+      janitor: this.#janitor,
+      log: this.#log,
+      admission: this.#admission,
+      http: this.#http,
+      reusePort: this.#seat !== null,
+      tlsOptions: (kind) => this.#tls!.contexts.serverOptions(kind),
+      limits: () => this.#host.limits.beforeLogin,
+      openTimeoutMs: () => this.#host.deadlines.open_timeout * 1000,
+      keepaliveSeconds: () => this.#keepalive.options.tcp_keepalive,
+      welcome: (link) => new Negotiation(link, this.#host),
+    });
+  }
+
+  // What the process before this one has not opened comes first: once it has handed over, nothing may fail.
+  async #open(): Promise<void> {
+    const left = new Map((this.#before?.places ?? []).entries());
+    const from = this.#places.map((place) => {
+      const [index = -1] = [...left].find(([, other]) => other === place) ?? [];
+      left.delete(index);
+      return index;
+    });
+    for (const [i, index] of from.entries()) if (index < 0) await this.#openOne(i, null);
+    if (this.#before === null) return;
+    this.#inheritance = new Inheritance(this.#host);
+    const sockets = await this.#before.handOver(this.#inheritance);
+    for (const [i, index] of from.entries()) if (index >= 0) await this.#openOne(i, sockets[index] ?? null);
+    for (const index of left.keys()) sockets[index]?.close();
+  }
+
+  /** By its number in `#places`. */
+  async #openOne(number: number, socket: SocketHandle | null): Promise<void> {
+    if (number > 0) this.#addresses[number - 1] = await this.#listeners[number - 1]!.listen(socket);
+    else if (this.#seat === null) await this.#openOps(socket);
+  }
+
+  async #openOps(socket: SocketHandle | null): Promise<void> {
+    this.#ops = await startOpsServer({
+      listen: this.#opsAddress,
+      socket,
+      health: this.#health,
+      metrics: new Metrics(),
+    });
+  }
+
+  get openPorts(): readonly OpenPort[] {
+    return [this.#ops, ...this.#listeners].flatMap((listening, i) => {
+      const socket = listening?.handle ?? null;
+      return socket === null ? [] : [{ place: this.#places[i]!, socket }];
+    });
+  }
+
+  handOver(heir: Heir): Handover {
+    this.#shutDoors();
+    void this.#ops?.close();
+    this.#host.succeeded = true;
+    const find = (id: string) => this.#streamManagement.registry.find(id)?.session ?? null;
+    this.#handover = new Handover(this.#host, heir, find);
+    return this.#handover;
+  }
+
+  async takeBack(): Promise<void> {
+    this.#host.succeeded = false;
+    this.#handover?.rollBack();
+    this.#handover = null;
+    await this.#openOps(null);
+    if (!(await this.drainer.abort())) await this.#letIn();
+  }
+
+  inherited(how: Readonly<Record<Departure, number>> | null): void {
+    this.#host.predecessor = null;
+    if (how !== null) this.#inheritance?.note(how);
   }
 
   async reload(config: Config): Promise<void> {
@@ -282,6 +384,12 @@ class Edge implements Breakwater {
       look();
     });
   }
+}
+
+/** Every place at which an edge with this configuration listens: its ops server, then its listeners in order. */
+function placesOf({ listeners, ops }: Config): string[] {
+  const clients = listeners.map(({ listen }) => `${listen.host}:${listen.port}`);
+  return [`ops ${ops.listen.host}:${ops.listen.port}`, ...clients];
 }
 
 function corePlan(config: Config) {

@@ -45,6 +45,7 @@ export const CLOSE_REASONS = {
   "core-misbehaved": { condition: "internal-server-error", resumable: false },
   // the operator's doing
   moved: { condition: null, resumable: true },
+  "handed-over": { condition: null, resumable: true },
   redirected: { condition: "see-other-host", resumable: false },
   shutdown: { condition: "system-shutdown", resumable: true },
   "internal-error": { condition: "internal-server-error", resumable: false },

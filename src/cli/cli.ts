@@ -5,6 +5,7 @@ import { dns } from "./dns.ts";
 import { drain } from "./drain.ts";
 import { EXIT } from "./exit-codes.ts";
 import { run } from "./run.ts";
+import { upgrade } from "./upgrade/command.ts";
 import { tellBug, tellUsage } from "./usage.ts";
 import { version } from "./version.ts";
 import { work } from "./worker.ts";
@@ -29,11 +30,16 @@ export async function main(args: readonly string[]): Promise<void> {
     .usage("$0 <command> [options]\n\nKeeps XMPP clients' sessions through bad networks, in front of an XMPP server.")
     .command(
       "run",
-      "Run the edge. SIGHUP reloads the configuration, SIGTERM drains and stops",
-      (command) => command.option("config", configOption),
-      async ({ config }) => {
+      "Run the edge. SIGHUP reloads the configuration, SIGUSR2 upgrades, SIGTERM drains and stops",
+      (command) =>
+        command.option("config", configOption).option("pid-file", {
+          type: "string",
+          requiresArg: true,
+          describe: "A file for the number of the process that serves, also after an upgrade",
+        }),
+      async (options) => {
         // a start that failed half-way may have left something open
-        process.exit(await run(config));
+        process.exit(await run(options));
       },
     )
     .command(
@@ -62,6 +68,20 @@ export async function main(args: readonly string[]): Promise<void> {
           }),
       async (options) => {
         process.exit(await drain(options));
+      },
+    )
+    .command(
+      "upgrade",
+      "Put a new process in the place of the running edge, which hands its ports and sessions over",
+      (command) =>
+        command.option("config", configOption).option("launcher", {
+          type: "string",
+          requiresArg: true,
+          defaultDescription: "the one that runs this command",
+          describe: "The bin/breakwater of the version to start",
+        }),
+      async (options) => {
+        process.exit(await upgrade(options));
       },
     )
     .command(

@@ -4,13 +4,17 @@ import type { ControlAnswer } from "../ops/control.ts";
 
 const PATIENCE_MS = 30_000;
 
-export interface Told {
+export interface Told<Answer> {
   readonly status: number;
-  readonly answer: ControlAnswer;
+  readonly answer: Answer;
 }
 
 /** Asks a running edge by its control socket. Rejects with BW_CONTROL_ABSENT, BW_CONTROL_DENIED or BW_CONTROL_SILENT. */
-export function askControl(socketPath: string, method: string, path: string): Promise<Told> {
+export function askControl<Answer = ControlAnswer>(
+  socketPath: string,
+  method: string,
+  path: string,
+): Promise<Told<Answer>> {
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException): void => reject(troubleOf(error, socketPath));
     const asked = request({ socketPath, method, path, timeout: PATIENCE_MS }, (response) => {
@@ -21,7 +25,7 @@ export function askControl(socketPath: string, method: string, path: string): Pr
       response.once("error", fail);
       response.once("end", () => {
         try {
-          resolve({ status: response.statusCode ?? 0, answer: JSON.parse(text) as ControlAnswer });
+          resolve({ status: response.statusCode ?? 0, answer: JSON.parse(text) as Answer });
         } catch (error) {
           fail(error as Error);
         }

@@ -5,6 +5,7 @@ import { EXIT } from "./exit-codes.ts";
 /** What a signal reaches once it has started. */
 export interface Running {
   reload(): unknown;
+  upgrade(): unknown;
   /** Resolves with the exit code. */
   stop(): Promise<number>;
 }
@@ -20,12 +21,21 @@ export class Life {
     process.on("SIGTERM", (signal) => this.#stop(signal));
     process.on("SIGINT", (signal) => this.#stop(signal));
     process.on("SIGHUP", () => this.#running?.reload());
+    // Whoever is starting has nobody's place to give away.
+    process.on("SIGUSR2", () => this.#running?.upgrade());
   }
 
   /** From now on there is something to stop and to reload. */
   async began(running: Running): Promise<void> {
     this.#running = running;
     if (this.#stopping) await this.#end();
+  }
+
+  /** As if a signal had said so. */
+  end(): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    void this.#end();
   }
 
   #stop(signal: NodeJS.Signals): void {

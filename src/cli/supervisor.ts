@@ -7,17 +7,21 @@ import type { LoadedConfig } from "../config/load.ts";
 import { type OpsServer, startOpsServer } from "../ops/http.ts";
 import { Fleet } from "./fleet.ts";
 import type { Life } from "./life.ts";
+import type { PidFile } from "./pid-file.ts";
 import { Reloader } from "./reloader.ts";
 import { tellStartTrouble } from "./start-trouble.ts";
 import { version } from "./version.ts";
 import { WorkersReport } from "./workers-report.ts";
+
+const ONE_BY_ONE =
+  "with several workers there is none: install the new version, then restart; SIGTERM drains, and clients resume by resume_secret";
 
 /**
  * `breakwater run` with `workers: 2` or more: starts them, replaces those that end, and is one process towards operators:
  * its signals, its metrics and its readiness are those of all. Resolves with an exit code when the first start of any worker
  * fails, as another try would fail, too; and otherwise never.
  */
-export async function supervise(loaded: LoadedConfig, life: Life, log: Log): Promise<number> {
+export async function supervise(loaded: LoadedConfig, life: Life, log: Log, pid: PidFile): Promise<number> {
   const { config, file } = loaded;
   const folder = mkdtempSync(join(tmpdir(), "breakwater-"));
   const sockets = Array.from({ length: config.workers }, (_, i) => join(folder, `worker-${i + 1}.sock`));
@@ -39,9 +43,11 @@ export async function supervise(loaded: LoadedConfig, life: Life, log: Log): Pro
     await fleet.stop();
     return failed;
   }
+  pid.write();
   const reloader = new Reloader((next) => fleet.reload(next), loaded, log);
   await life.began({
     reload: () => reloader.reload(),
+    upgrade: () => log.warn("no upgrade is begun", { reason: ONE_BY_ONE }),
     stop: async () => {
       const code = await fleet.stop();
       await ops.close();

@@ -49,7 +49,7 @@ class Worker {
     });
     // A terminal and systemd tell every process: once is enough, and the supervisor says the rest.
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => this.#stop());
-    for (const signal of ["SIGHUP", "SIGUSR1"] as const) process.on(signal, () => {});
+    for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const) process.on(signal, () => {});
   }
 
   /** Null: it serves. */

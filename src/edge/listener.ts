@@ -2,6 +2,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { BreakwaterError } from "../base/errors.ts";
 import { meter } from "../base/meter.ts";
 import type { Address } from "../base/option-types.ts";
+import { handleOf, type SocketHandle } from "../base/socket-handle.ts";
 import type { Endpoint, Link, LinkOwner } from "../session/ports.ts";
 import type { FramerLimits } from "../xmpp/framer.ts";
 import type { Admission } from "./admission.ts";
@@ -72,14 +73,23 @@ export class Listener {
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
   }
 
-  /** Resolves with the address in use, the same one after `close`; rejects with BW_LISTEN when it cannot be had. */
-  listen(): Promise<Address> {
+  /** Its socket while it listens: for a process that takes this one's place. */
+  get handle(): SocketHandle | null {
+    return handleOf(this.#server);
+  }
+
+  /**
+   * Resolves with the address in use, the same one after `close`; rejects with BW_LISTEN when it cannot be had. With a
+   * `socket` of the process before this one it goes on where that one stopped, with those who wait in it.
+   */
+  listen(socket: SocketHandle | null = null): Promise<Address> {
     const { host, port } = this.#place;
     const { reusePort } = this.#host;
+    const { backlog } = this.#options;
     return new Promise((resolve, reject) => {
       this.#server.removeAllListeners("error");
       this.#server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
-      this.#server.listen({ host, port, backlog: this.#options.backlog, reusePort }, () => {
+      const listening = (): void => {
         this.#server.removeAllListeners("error");
         // EMFILE and the like: the next accept may work again.
         this.#server.on("error", (error) =>
@@ -88,7 +98,9 @@ export class Listener {
         const at = this.#server.address();
         if (typeof at === "object" && at !== null) this.#place = { host: at.address, port: at.port };
         resolve(this.#place);
-      });
+      };
+      if (socket === null) this.#server.listen({ host, port, backlog, reusePort }, listening);
+      else this.#server.listen(socket, backlog, listening);
     });
   }
 

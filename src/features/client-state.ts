@@ -18,6 +18,7 @@ export const clientState: Feature = {
 };
 
 class ClientStatePart implements Part {
+  readonly name = "client-state";
   readonly #session: Session;
   #toldInactive = false;
 
@@ -41,6 +42,14 @@ class ClientStatePart implements Part {
   /** To the core, too, the resumed stream begins active. */
   coreResumed(): void {
     if (this.#toldInactive) this.#session.core.write(INACTIVE, 0, INACTIVE.length);
+  }
+
+  get estate(): { toldInactive: boolean } {
+    return { toldInactive: this.#toldInactive };
+  }
+
+  restore({ toldInactive }: { toldInactive: boolean }): void {
+    this.#toldInactive = toldInactive;
   }
 
   /** XEP-0352 §4: a resumed stream begins active; the core, whose stream was never cut, has to be told. */

@@ -3,7 +3,34 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { connect, type Server } from "node:net";
 import { BreakwaterError, messageOf } from "../base/errors.ts";
 import type { Drainer, DrainState } from "../session/drainer.ts";
+import type { Departure } from "../session/host.ts";
 import { drainOrder } from "../session/options.ts";
+
+/** How an upgrade goes, as any of the two processes tells it. */
+export interface UpgradeState {
+  /** `done`: this process has taken the place of `from`. `failed`: it serves as if there had been none. */
+  readonly phase: "none" | "starting" | "handing-over" | "draining" | "done" | "failed";
+  readonly pid: number;
+  /** The new process, once it runs, and the one whose place this one has taken. */
+  readonly heir?: number;
+  readonly from?: number;
+  readonly version?: string;
+  readonly dormant: number;
+  readonly handedOver: number;
+  /** Connected clients that are still to go, of how many, and for how long that has been going on. */
+  readonly left: number;
+  readonly total: number;
+  readonly seconds: number;
+  readonly how?: Readonly<Record<Departure, number>>;
+  readonly trouble?: string;
+}
+
+/** What can put another process in this one's place. */
+export interface Upgrading {
+  readonly state: UpgradeState;
+  /** `launcher`: what to start, null for what this process was started with. A string says why not. */
+  begin(launcher: string | null): string | null;
+}
 
 export interface Control {
   close(): void;
@@ -14,18 +41,27 @@ export interface ControlAnswer extends DrainState {
   readonly trouble?: string;
 }
 
+export type UpgradeAnswer = UpgradeState;
+
 const READ_AND_WRITE_BY_OWNER = 0o600;
 
 /**
  * Takes commands by HTTP on a unix socket that only this user may open: `GET /drain` tells how a drain goes,
- * `POST /drain?rate=&to=` begins one, `DELETE /drain` aborts it. Rejects with BW_OPS_CONTROL when the path cannot be used.
+ * `POST /drain?rate=&to=` begins one, `DELETE /drain` aborts it; `GET /upgrade` and `POST /upgrade?launcher=` are the same
+ * for an upgrade. Rejects with BW_OPS_CONTROL when the path cannot be used.
  */
-export async function openControl(path: string, drainer: Drainer): Promise<Control> {
+export async function openControl(path: string, drainer: Drainer, upgrading: Upgrading): Promise<Control> {
   await removeStale(path);
   const server = createServer({ requestTimeout: 10_000 }, (request, response) => {
-    answer(request, drainer)
+    const { pathname, searchParams } = new URL(request.url ?? "", "http://edge");
+    const isUpgrade = pathname === "/upgrade";
+    const answered = isUpgrade ? upgrade(request, searchParams, upgrading) : answer(request, drainer, upgrading);
+    answered
       .catch((error) => ({ status: 500, trouble: messageOf(error) }))
-      .then(({ status, trouble }) => send(response, status, { ...drainer.state, ...(trouble && { trouble }) }));
+      .then(({ status, trouble }) => {
+        const state = isUpgrade ? upgrading.state : drainer.state;
+        send(response, status, { ...state, ...(trouble && { trouble }) });
+      });
   });
   await listening(server, path);
   // A process that ends by itself leaves its sockets behind.
@@ -45,10 +81,18 @@ interface Result {
   readonly trouble?: string;
 }
 
-async function answer({ method, url }: IncomingMessage, drainer: Drainer): Promise<Result> {
-  const { pathname, searchParams } = new URL(url ?? "", "http://edge");
-  if (pathname !== "/drain") return { status: 404, trouble: "there is /drain" };
+async function upgrade({ method }: IncomingMessage, asked: URLSearchParams, upgrading: Upgrading): Promise<Result> {
   if (method === "GET") return { status: 200 };
+  if (method !== "POST") return { status: 405, trouble: "there is GET and POST" };
+  const trouble = upgrading.begin(asked.get("launcher"));
+  return trouble === null ? { status: 202 } : { status: 409, trouble };
+}
+
+async function answer({ method, url }: IncomingMessage, drainer: Drainer, { state }: Upgrading): Promise<Result> {
+  const { pathname, searchParams } = new URL(url ?? "", "http://edge");
+  if (pathname !== "/drain") return { status: 404, trouble: "there is /drain and /upgrade" };
+  if (method === "GET") return { status: 200 };
+  if (state.heir !== undefined) return { status: 409, trouble: "an upgrade is under way" };
   if (method === "POST") return begin(searchParams, drainer);
   if (method === "DELETE") return await abort(drainer);
   return { status: 405, trouble: "there is GET, POST and DELETE" };
@@ -75,7 +119,7 @@ async function abort(drainer: Drainer): Promise<Result> {
   return { status: 409, trouble };
 }
 
-function send(response: ServerResponse, status: number, body: ControlAnswer): void {
+function send(response: ServerResponse, status: number, body: ControlAnswer | UpgradeAnswer): void {
   response.writeHead(status, { "content-type": "application/json; charset=utf-8", connection: "close" });
   response.end(`${JSON.stringify(body)}\n`);
 }

@@ -2,11 +2,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { BreakwaterError, messageOf } from "../base/errors.ts";
 import type { Address } from "../base/option-types.ts";
+import { handleOf, type SocketHandle } from "../base/socket-handle.ts";
 import type { Failure } from "./health.ts";
 
 export interface OpsServer {
   /** Where it listens: with port 0 in the options, the one that was free. */
   readonly address: Address;
+  /** Its socket: for a process that takes this one's place. */
+  readonly handle: SocketHandle | null;
   /** Takes no new request, and drops the connections that are open. */
   close(): Promise<void>;
 }
@@ -15,6 +18,12 @@ export interface OpsServer {
 export interface Told {
   readonly health: { failures(): readonly Failure[] | Promise<readonly Failure[]> };
   readonly metrics: { readonly contentType: string; text(): Promise<string> };
+}
+
+export interface OpsInit extends Told {
+  readonly listen: Address;
+  /** In place of `listen`: the socket of the process before this one. */
+  readonly socket?: SocketHandle | null;
 }
 
 interface Answer {
@@ -30,7 +39,7 @@ const TEXT_TYPE = "text/plain; charset=utf-8";
  * Serves `/metrics`, `/healthz` (200 while the event loop turns) and `/readyz` (200, or 503 with the checks that fail).
  * Rejects with BW_OPS_LISTEN when the address cannot be had.
  */
-export async function startOpsServer(options: Told & { readonly listen: Address }): Promise<OpsServer> {
+export async function startOpsServer(options: OpsInit): Promise<OpsServer> {
   const server = createServer({
     maxHeaderSize: 8192,
     headersTimeout: 5000,
@@ -44,10 +53,11 @@ export async function startOpsServer(options: Told & { readonly listen: Address 
       .catch((error): Answer => ({ status: 500, type: TEXT_TYPE, body: `${messageOf(error)}\n` }))
       .then((result) => send(request, response, result));
   });
-  await listening(server, options.listen);
+  await listening(server, options);
   const { address, port } = server.address() as AddressInfo;
   return {
     address: { host: address, port },
+    handle: handleOf(server),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -91,12 +101,13 @@ function send(request: IncomingMessage, response: ServerResponse, { status, type
   response.end(request.method === "HEAD" ? undefined : body);
 }
 
-function listening(server: Server, { host, port }: Address): Promise<void> {
+function listening(server: Server, { listen: { host, port }, socket = null }: OpsInit): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       reject(new BreakwaterError("BW_OPS_LISTEN", listenTrouble(error, host, port), { cause: error }));
     });
-    server.listen({ host, port }, resolve);
+    if (socket === null) server.listen({ host, port }, resolve);
+    else server.listen(socket, resolve);
   });
 }
 

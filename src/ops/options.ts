@@ -12,7 +12,8 @@ export const opsOptions = z
       .optional()
       .meta({
         description:
-          "A unix socket that `breakwater drain` reaches the edge by, for its own user only (0600). Its folder must exist. " +
+          "A unix socket by which `breakwater drain` and `breakwater upgrade` reach the edge, for its own user only (0600). Its " +
+          "folder must exist. " +
           "Absent: no commands.",
         reload: false,
       }),

@@ -1,5 +1,6 @@
 import { meter } from "../base/meter.ts";
 import { JITTER, Pacer } from "../base/pacer.ts";
+import type { Handover } from "./handover.ts";
 import type { Departure, Host, Leaving } from "./host.ts";
 import type { DrainOptions, DrainOrder } from "./options.ts";
 import type { Session } from "./session.ts";
@@ -7,7 +8,7 @@ import type { Session } from "./session.ts";
 const left = meter.gauge("breakwater_drain_clients_left", "Clients that a drain has still to let go");
 const drained = meter.counter(
   "breakwater_drained_total",
-  "Clients let go by a drain: moved to any other edge, redirected with a hint, or told of a shutdown",
+  "Clients let go by a drain: handed over to a new process, moved to any other edge, redirected with a hint, or told of a shutdown",
   ["how"],
 );
 
@@ -44,12 +45,13 @@ export class Drainer {
   #pacer: Pacer<Leaving> | null = null;
   #rate = 0;
   #to: string | null = null;
-  #how: Record<Departure, number> = { moved: 0, redirected: 0, shutdown: 0 };
+  #how: Record<Departure, number> = { ...NOBODY };
   #total = 0;
   #gone = 0;
   #beganAt = 0;
   #endedAt = 0;
   #waiting: (() => void)[] = [];
+  #handover: Handover | null = null;
   #opening: Promise<void> | null = null;
 
   constructor(host: Host, doors: Doors, options: () => DrainOptions) {
@@ -81,15 +83,20 @@ export class Drainer {
     return `the edge ${how}; breakwater drain --abort lets clients in again`;
   }
 
-  /** False when a drain is under way or over: nothing is done then. What `order` does not say, the options do. */
-  begin(order: DrainOrder = {}): boolean {
+  /**
+   * False when a drain is under way or over: nothing is done then. What `order` does not say, the options do. With a
+   * handover the sessions go to another process, which has the same address.
+   */
+  begin(order: DrainOrder = {}, handover: Handover | null = null): boolean {
     if (this.#phase !== "serving") return false;
-    const { rate = this.#options().rate, to = this.#options().to ?? null } = order;
+    this.#handover = handover;
+    const { rate = this.#options().rate } = order;
+    const to = handover === null ? (order.to ?? this.#options().to ?? null) : null;
     const { clock, sessions, log } = this.#host;
     this.#phase = "draining";
     this.#rate = rate;
     this.#to = to;
-    this.#how = { moved: 0, redirected: 0, shutdown: 0 };
+    this.#how = { ...NOBODY };
     this.#gone = 0;
     this.#beganAt = clock.now();
     this.#doors.close();
@@ -161,7 +168,7 @@ export class Drainer {
   /** Clients that can be let go; who logs out is going already. */
   #remaining(): Leaving[] {
     const { negotiations, sessions } = this.#host;
-    return [...negotiations, ...[...sessions].filter(({ phase }) => phase !== "draining")];
+    return [...negotiations, ...[...sessions].filter(({ phase }) => phase !== "draining" && phase !== "leaving")];
   }
 
   #pace(clients: readonly Leaving[]): void {
@@ -186,7 +193,7 @@ export class Drainer {
   }
 
   #letGo(client: Leaving): boolean {
-    const how = client.leave(this.#to);
+    const how = this.#handover?.letGo(client) ?? client.leave(this.#to);
     if (how === null) return false;
     this.#how[how]++;
     drained.inc(how);
@@ -218,6 +225,8 @@ export class Drainer {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }
+
+const NOBODY: Readonly<Record<Departure, number>> = { "handed-over": 0, moved: 0, redirected: 0, shutdown: 0 };
 
 /** How long so many take on average: the first one goes at once. */
 function secondsFor(clients: number, rate: number): number {

@@ -16,8 +16,17 @@ export interface Leaving {
   leave(to: string | null): Departure | null;
 }
 
-/** How a client is let go: `moved` to any other edge with its session, `redirected` with a word where to go on. */
-export type Departure = "moved" | "redirected" | "shutdown";
+/**
+ * How a client is let go: its session `handed-over` to the process that takes this one's place, or `moved` to any other
+ * edge, or the client `redirected` with a word where to go on.
+ */
+export type Departure = "handed-over" | "moved" | "redirected" | "shutdown";
+
+/** The process whose place this one takes, while it has sessions still. */
+export interface Predecessor {
+  /** Asks for the session that is resumed by this id. True: it is here now. Never rejects. */
+  claim(id: string): Promise<boolean>;
+}
 
 /**
  * What negotiations and sessions share: made once by breakwater.ts. Its options are replaced by a reload and hold from
@@ -38,6 +47,9 @@ export interface Host {
   readonly gate: Gate;
   readonly returns: Returns;
   readonly parkingLot: ParkingLot;
+  predecessor: Predecessor | null;
+  /** Whether another process takes this one's place: whoever has no session here yet goes there. */
+  succeeded: boolean;
   /** Seconds. */
   deadlines: Readonly<Record<DeadlineOption, number>>;
   /** Where clients go on that this edge lets go, `host` or `host:port`; null: they find another one by themselves. */

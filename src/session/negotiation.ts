@@ -19,7 +19,7 @@ import { isSameUser } from "./sasl-identity.ts";
 import { SaslRelay } from "./sasl-relay.ts";
 import { domainFor } from "./served-domain.ts";
 import { Session } from "./session.ts";
-import { OWED_BY_CORE, type Step } from "./steps.ts";
+import { ANSWER_OWED, type Step } from "./steps.ts";
 
 const refused = meter.counter(
   "breakwater_connections_refused_total",
@@ -123,6 +123,16 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving, At
     this.#go("bind");
   }
 
+  /** Asks another process for a session; `then` goes on, unless the client is gone by then. */
+  async claim(session: Promise<boolean>, then: () => void): Promise<void> {
+    this.#go("claimed");
+    await session;
+    if (this.#phase === "closed") return;
+    this.#go("bind");
+    then();
+    this.#link.owner?.linkChunkEnd(this.#link);
+  }
+
   /** The core has bound this stream to `jid`, or resumed the session that is. The negotiation ends. */
   becomeSession(jid: Jid): Session {
     const link = this.#link;
@@ -147,6 +157,10 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving, At
   }
 
   leave(to: string | null): Departure {
+    if (this.host.succeeded) {
+      this.refuse("moved", LEAVE_TEXT);
+      return "moved";
+    }
     const place = this.#link.transport === "tcp" ? to : null;
     const reason = place === null ? "shutdown" : "redirected";
     this.refuse(reason, LEAVE_TEXT, place);
@@ -379,7 +393,7 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving, At
   // One step at a time, and nobody is read who does not read.
   #readClient(): void {
     if (this.#phase === "closed") return;
-    const answerDue = OWED_BY_CORE.has(this.#step);
+    const answerDue = ANSWER_OWED.has(this.#step);
     const full = this.#link.pendingBytes > PAUSE_BYTES || (this.#core?.pendingBytes ?? 0) > PAUSE_BYTES;
     if (answerDue || full) this.#link.pause();
     else this.#link.resume();
@@ -433,7 +447,8 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving, At
       detail,
     });
     this.#link.fence();
-    if (this.#answered) this.#send(STREAM_END);
+    // Without a word where the client is to come back at once: it has lost its connection.
+    if (this.#answered && reason !== "moved") this.#send(STREAM_END);
     this.#link.end();
     this.#on("refused");
   }

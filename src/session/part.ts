@@ -26,6 +26,12 @@ export type Verdict = "pass" | "taken";
  * backwards; a frame is borrowed until the method returns.
  */
 export interface Part {
+  /** Parts with something to tell the process that takes this one's place have a name, the same in every version. */
+  readonly name?: string;
+  /** What the part knows of a dormant session, as plain data; null: the session cannot go on elsewhere. */
+  readonly estate?: unknown;
+  /** Takes over what the same part of the process before this one knew. */
+  restore?(estate: unknown): void;
   fromCore?(frame: Frame): Verdict;
   fromClient?(frame: Frame): Verdict;
   /** What is written to the client now still leaves in this flush. */

@@ -8,6 +8,7 @@ export type Phase =
   | "inactive"
   | "dormant"
   | "resuming"
+  | "leaving"
   | "draining"
   | "closed";
 
@@ -24,6 +25,10 @@ export type PhaseEvent =
   | "gone"
   | "relinked"
   | "replayed"
+  /** Another process is asked to take the session over; it has; it cannot. */
+  | "offered"
+  | "taken"
+  | "kept"
   | "ending"
   | "coreGone"
   | "overflow"
@@ -87,7 +92,21 @@ export const PHASES: Record<Phase, PhaseRow> = {
     core: "yes",
     fromCore: "queue",
     deadline: "hold_time",
-    on: { relinked: "resuming", deadline: "closed", overflow: "closed", ending: "closed", coreGone: "closed" },
+    on: {
+      relinked: "resuming",
+      offered: "leaving",
+      deadline: "closed",
+      overflow: "closed",
+      ending: "closed",
+      coreGone: "closed",
+    },
+  },
+  leaving: {
+    link: "–",
+    core: "yes, not read",
+    fromCore: "–",
+    deadline: null,
+    on: { taken: "closed", kept: "dormant", coreGone: "closed" },
   },
   resuming: {
     link: "new",

@@ -1,4 +1,5 @@
 import type { CloseReason } from "../base/close-reasons.ts";
+import type { SocketHandle } from "../base/socket-handle.ts";
 import type { Frame } from "../xmpp/frame.ts";
 import type { FramerLimits } from "../xmpp/framer.ts";
 import type { FramingError } from "../xmpp/framing-error.ts";
@@ -81,6 +82,15 @@ export interface LinkOwner {
   linkLost(link: Link, reason: CloseReason): void;
 }
 
+/** A core stream as plain data: beside its socket all that another process needs to go on with it. */
+export interface CoreEstate {
+  /** The name of the core in the configuration. */
+  readonly core: string;
+  /** An opening tag that declares what the core's did, and what came behind the last whole frame. */
+  readonly header: Buffer;
+  readonly unread: Buffer;
+}
+
 /** One client's stream to its core. `upstream/` implements it. Writing is as on a link. */
 export interface CoreStream {
   /** The name of the core in the configuration. */
@@ -88,11 +98,15 @@ export interface CoreStream {
   readonly traits: CoreTraits;
   owner: CoreOwner | null;
   readonly pendingBytes: number;
+  /** Its socket, where another process can have it: not with TLS, whose state is this process's. */
+  readonly handle: SocketHandle | null;
   restartStream(): void;
   write(bytes: Buffer, start: number, end: number): void;
   flush(): void;
   pause(): void;
   resume(): void;
+  /** Of a paused stream whose bytes have all left: what goes with its `handle`. */
+  estate(): CoreEstate;
   /** `</stream:stream>`, then the end of the transport: a core with XEP-0198 ends the session at once. */
   end(): void;
   /** Drops the transport without a word: a core with XEP-0198 keeps the session. The owner hears nothing more. */
@@ -135,6 +149,10 @@ export interface Cores {
   reattachTerms(coreName: string): ReattachTerms | null;
   /** Logs an account in on a fresh stream, without its client. `owner` is called once, never before this has returned. */
   attach(coreName: string, who: Attachee, owner: AttachOwner): Attachment;
+  /** Whether a core has this name. */
+  knows(core: string): boolean;
+  /** Goes on with a stream of the process before this one; null when no core has its name. The same for calling back. */
+  adopt(estate: CoreEstate, handle: SocketHandle): CoreStream | null;
 }
 
 export interface ReattachTerms {

@@ -30,8 +30,11 @@ const COMPRESS_REFUSED = Buffer.from(`<failure xmlns='${NS.compress}'><setup-fai
 const PAUSE_BYTES = 256 * 1024;
 
 export interface SessionInit {
+  /** Default: a new one. */
+  readonly id?: string;
   readonly jid: Jid;
-  readonly link: Link;
+  /** Null: the session is dormant. */
+  readonly link: Link | null;
   readonly core: CoreStream;
   readonly coreFeatures: CoreFeatures;
   /** The client's opening tag, where the core's sessions can be attached again without their clients. */
@@ -45,7 +48,7 @@ export interface SessionInit {
  */
 export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   /** For logs; no secret. */
-  readonly id = shortId();
+  readonly id: string;
   readonly jid: Jid;
   readonly bareJid: string;
   readonly coreFeatures: CoreFeatures;
@@ -56,7 +59,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   core: CoreStream;
   /** Null in the phases without a link. */
   link: Link | null;
-  phase: Phase = "active";
+  phase: Phase;
   /** Whether the session outlives its link: XEP-0198 was enabled with resumption. */
   resumable = false;
   /** Whether the core keeps its session when its TCP is dropped (XEP-0198 towards the core). */
@@ -72,17 +75,18 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   stanzasToCore = 0;
   /** `stanzasToCore` after each stanza that the edge itself wrote to the core, oldest first (see stream-management). */
   injectedToCore: number[] | null = null;
+  /** Stanzas that the core is about to send again and that this session has. */
+  sentAgain = 0;
   #parts: readonly Part[] = [];
   #deadlineAt = Number.POSITIVE_INFINITY;
   #coreEnded = false;
   #clientHeld = false;
   #coreBehind = false;
-  // Stanzas that the core is about to send again and that this session has.
-  #sentAgain = 0;
   // Why the session is draining: the deadline and the last events of its legs are not the reason.
   #endReason: CloseReason | null = null;
 
   constructor(init: SessionInit) {
+    this.id = init.id ?? shortId();
     this.jid = init.jid;
     this.bareJid = bareOf(init.jid);
     this.link = init.link;
@@ -92,7 +96,8 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
     this.host = init.host;
     this.holdSeconds = init.host.deadlines.hold_time;
     this.log = init.host.log;
-    phaseGauge.cell("active").value++;
+    this.phase = init.link === null ? "dormant" : "active";
+    phaseGauge.cell(this.phase).value++;
     this.#parts = init.host.features.map((feature) => feature.attach(this)).filter((part) => part !== null);
     init.host.janitor.add(this);
     init.host.sessions.add(this);
@@ -110,7 +115,8 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
     this.phase = to;
     phaseGauge.cell(from).value--;
     if (to !== "closed") phaseGauge.cell(to).value++;
-    this.#deadlineAt = this.#deadlineOf(to);
+    // Who was offered in vain waits no longer for it.
+    if (to !== "leaving" && event !== "kept") this.#deadlineAt = this.#deadlineOf(to);
     if (to === "dormant") this.#sleep(reason);
     for (const part of this.#parts) part.phaseChanged?.(from, to);
     if (to === "draining") this.#drain(event, reason);
@@ -175,8 +181,8 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
 
   coreFrame(_core: CoreStream, frame: Frame): void {
     if (isStanza(frame)) {
-      if (this.#sentAgain > 0) {
-        this.#sentAgain--;
+      if (this.sentAgain > 0) {
+        this.sentAgain--;
         return;
       }
       fromCoreStanzas.value++;
@@ -227,7 +233,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   /** The core's connection is gone, or of no use any more. The session ends, unless a part knows how it goes on. */
   loseCore(reason: CloseReason): void {
     const { on } = PHASES[this.phase];
-    if (reason === "core-gone" && on.coreGone !== undefined && this.phase !== "draining") {
+    if (reason === "core-gone" && on.coreGone !== undefined && this.phase !== "draining" && this.phase !== "leaving") {
       for (const part of this.#parts) if (part.coreLost?.() === "taken") return;
     }
     this.on("coreGone", reason);
@@ -237,7 +243,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   changeCore(core: CoreStream, sentAgain = 0): void {
     this.core.drop();
     this.core = core;
-    this.#sentAgain = sentAgain;
+    this.sentAgain = sentAgain;
     core.owner = this;
   }
 
@@ -315,7 +321,27 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
     return how;
   }
 
+  /** Cuts the client's connection without a word, which it takes for lost. */
+  cut(reason: CloseReason): void {
+    this.#takeLink()?.drop();
+    this.on("lost", reason);
+  }
+
+  get parts(): readonly Part[] {
+    return this.#parts;
+  }
+
+  /** How long the phase may still last, in ms. */
+  get remainingMs(): number {
+    return this.#deadlineAt - this.host.clock.now();
+  }
+
+  set remainingMs(ms: number) {
+    this.#deadlineAt = this.host.clock.now() + ms;
+  }
+
   sweep(now: number): void {
+    if (this.phase === "leaving") return; // what would be written now is said by another process
     for (const part of this.#parts) part.tick?.(now);
     if (now < this.#deadlineAt) return;
     this.on("deadline", this.phase === "dormant" ? "hold-expired" : "link-silent");
@@ -400,7 +426,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
 
   #closeCore(reason: CloseReason): void {
     this.core.owner = null;
-    if (reason === "core-gone") this.core.drop();
+    if (reason === "core-gone" || reason === "handed-over") this.core.drop();
     else if (DEPARTURES.has(reason) && this.keptByCore) {
       // XEP-0198: a polite end would end the core's session at once; a dropped TCP leaves it resumable. What the client
       // has handled is told first, or the core would deliver it again when it gives the session up.

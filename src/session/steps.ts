@@ -16,7 +16,9 @@ export type Step =
   | "bind"
   /** The core's answer to the bind request, or to one of ours to resume a session of its own. */
   | "bound"
-  | "resumed";
+  | "resumed"
+  /** The answer of the process whose place this one takes: whether it has the session. */
+  | "claimed";
 
-/** The steps in which the core owes an answer, or the edge. */
-export const OWED_BY_CORE: ReadonlySet<Step> = new Set(["turn", "features", "verdict", "bound", "resumed"]);
+/** The steps in which the core, the edge or another process owes an answer. */
+export const ANSWER_OWED: ReadonlySet<Step> = new Set(["turn", "features", "verdict", "bound", "resumed", "claimed"]);

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import type { Clock } from "../base/clock.ts";
 import type { CloseReason } from "../base/close-reasons.ts";
 import { messageOf } from "../base/errors.ts";
@@ -6,13 +7,14 @@ import type { Janitor, Sweepable } from "../base/janitor.ts";
 import type { Log } from "../base/log.ts";
 import { meter } from "../base/meter.ts";
 import { Outbox } from "../base/outbox.ts";
-import type { CoreOwner, CoreStream, CoreTraits } from "../session/ports.ts";
+import { handleOf, type SocketHandle } from "../base/socket-handle.ts";
+import type { CoreEstate, CoreOwner, CoreStream, CoreTraits } from "../session/ports.ts";
 import { isStanza, KIND } from "../xmpp/frame.ts";
 import { type FramerLimits, StanzaFramer } from "../xmpp/framer.ts";
 import { FramingError } from "../xmpp/framing-error.ts";
 import { selfContained } from "../xmpp/self-contained.ts";
 import { STREAM_END } from "../xmpp/stream-error.ts";
-import type { Dialer } from "./dial.ts";
+import type { Dialing } from "./dial.ts";
 
 const bytes = meter.counter("breakwater_core_bytes_total", "Bytes on streams to cores, by direction", ["direction"]);
 const bytesFromCore = bytes.cell("from_core");
@@ -40,7 +42,7 @@ export interface C2sInit {
   readonly traits: CoreTraits;
   readonly limits: FramerLimits;
   readonly connectTimeoutMs: number;
-  readonly owner: CoreOwner;
+  readonly owner: CoreOwner | null;
   /** Sent before anything else, in the same tick as the connect: ejabberd accepts nobody else until it has it. */
   readonly proxyHeader: Buffer | null;
   /** The core took a connection, or did not: for its health. */
@@ -67,7 +69,7 @@ export class C2sCore implements CoreStream, Sweepable {
   #deadlineAt: number;
   #trouble = "";
 
-  constructor(dialer: Dialer, init: C2sInit, host: C2sHost) {
+  constructor(dialing: Dialing, init: C2sInit, host: C2sHost) {
     this.coreName = init.name;
     this.traits = init.traits;
     this.owner = init.owner;
@@ -75,16 +77,34 @@ export class C2sCore implements CoreStream, Sweepable {
     this.#connected = init.connected;
     this.#framer = new StanzaFramer(init.limits);
     this.#deadlineAt = host.clock.now() + init.connectTimeoutMs;
-    const socket: CoreSocket = dialer.dial(onRead);
+    const socket: CoreSocket = dialing.dial(onRead);
     socket[CORE] = this;
     this.#socket = socket;
-    socket.on(dialer.options.connect.transport === "tls" ? "secureConnect" : "connect", onConnect);
+    if (dialing.opensWith !== null) socket.on(dialing.opensWith, onConnect);
     socket.on("drain", onDrain);
     socket.on("error", onError);
     socket.on("close", onClose);
     if (init.proxyHeader !== null) socket.write(init.proxyHeader);
     host.janitor.add(this);
     openStreams.cell(init.name).value++;
+  }
+
+  /** Goes on with the stream of another process, on the socket that was dialed. */
+  adopt({ header, unread }: CoreEstate): void {
+    this.#up = true;
+    this.#deadlineAt = Number.POSITIVE_INFINITY;
+    this.#host.janitor.remove(this);
+    this.#framer.feed(header, true);
+    this.#framer.next();
+    this.#framer.feed(Buffer.copyBytesFrom(unread), true);
+  }
+
+  get handle(): SocketHandle | null {
+    return this.#up && !this.#closed && !(this.#socket instanceof TLSSocket) ? handleOf(this.#socket) : null;
+  }
+
+  estate(): CoreEstate {
+    return { core: this.coreName, header: this.#framer.openingTag()!, unread: this.#framer.unreadBytes() };
   }
 
   get pendingBytes(): number {

@@ -3,10 +3,12 @@ import { BreakwaterError } from "../base/errors.ts";
 import type { Janitor } from "../base/janitor.ts";
 import type { Log } from "../base/log.ts";
 import { meter } from "../base/meter.ts";
+import type { SocketHandle } from "../base/socket-handle.ts";
 import type {
   Attachee,
   Attachment,
   AttachOwner,
+  CoreEstate,
   CoreOwner,
   CoreStream,
   Cores as CoresPort,
@@ -17,7 +19,7 @@ import type {
 import { framerLimitsOf } from "../xmpp/options.ts";
 import { C2sCore } from "./c2s-core.ts";
 import { CoreApi } from "./core-api.ts";
-import { Dialer } from "./dial.ts";
+import { Dialer, type Dialing, Redialed } from "./dial.ts";
 import type { CoreOptions, ReattachOptions } from "./options.ts";
 import { type ProbeResult, probe } from "./probe.ts";
 import { ownProxyHeader, proxyHeader } from "./proxy-header.ts";
@@ -95,7 +97,19 @@ export class Cores implements CoresPort {
     if (core === undefined) return null;
     const version = core.options.proxy_protocol;
     const header = version === "off" ? null : proxyHeader(version, client.client, client.server);
-    return this.#dial(core, owner, header);
+    return this.#dial(core, core.dialer, owner, header);
+  }
+
+  knows(name: string): boolean {
+    return this.#named(name) !== undefined;
+  }
+
+  adopt(estate: CoreEstate, handle: SocketHandle): CoreStream | null {
+    const core = this.#named(estate.core);
+    if (core === undefined) return null;
+    const stream = this.#dial(core, new Redialed(handle), null, null);
+    stream.adopt(estate);
+    return stream;
   }
 
   nameOf(domain: string): string | null {
@@ -126,7 +140,7 @@ export class Cores implements CoresPort {
       who,
       owner,
       timeoutMs: (connect_timeout + 3 * reattach!.timeout) * 1000,
-      dial: (streamOwner) => this.#dial(core, streamOwner, header),
+      dial: (streamOwner) => this.#dial(core, core.dialer, streamOwner, header),
     });
   }
 
@@ -162,10 +176,10 @@ export class Cores implements CoresPort {
     };
   }
 
-  #dial(core: Core, owner: CoreOwner, header: Buffer | null): C2sCore {
+  #dial(core: Core, dialing: Dialing, owner: CoreOwner | null, header: Buffer | null): C2sCore {
     const { options } = core;
     return new C2sCore(
-      core.dialer,
+      dialing,
       {
         name: options.name,
         traits: core.traits,
@@ -190,7 +204,9 @@ export class Cores implements CoresPort {
   async #probe(core: Core, domain: string): Promise<ProbeResult> {
     const version = core.options.proxy_protocol;
     const header = version === "off" ? null : ownProxyHeader(version, {});
-    const result = await probe(core.options, domain, this.#host.clock, (owner) => this.#dial(core, owner, header));
+    const result = await probe(core.options, domain, this.#host.clock, (owner) =>
+      this.#dial(core, core.dialer, owner, header),
+    );
     probes.inc(core.options.name, result.state);
     return result;
   }

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { connect as connectTcp, isIP, type NetConnectOpts, type Socket } from "node:net";
 import { connect as connectTls, createSecureContext, type SecureContext } from "node:tls";
 import { BreakwaterError, messageOf } from "../base/errors.ts";
+import { type SocketHandle, socketOf } from "../base/socket-handle.ts";
 import type { CoreOptions } from "./options.ts";
 
 /**
@@ -16,8 +17,36 @@ const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
  */
 const PROBE_AFTER_MS = 60_000;
 
+type Reader = (this: Socket, chunk: Buffer, borrowed: boolean) => void;
+
+/** A socket to a core, open or about to be. */
+export interface Dialing {
+  /** When it can be written to: `null` at once. */
+  readonly opensWith: "connect" | "secureConnect" | null;
+  dial(read: Reader): Socket;
+}
+
+/** A connection that the process before this one has opened. */
+export class Redialed implements Dialing {
+  readonly opensWith = null;
+  readonly #handle: SocketHandle;
+
+  constructor(handle: SocketHandle) {
+    this.#handle = handle;
+  }
+
+  dial(read: Reader): Socket {
+    const callback = (size: number): boolean => {
+      read.call(socket, READ_BUFFER.subarray(0, size), true);
+      return true;
+    };
+    const socket = socketOf(this.#handle, { buffer: READ_BUFFER, callback });
+    return socket;
+  }
+}
+
 /** Where a core's streams go. Made once per core and configuration. */
-export class Dialer {
+export class Dialer implements Dialing {
   readonly options: CoreOptions;
   readonly #context: SecureContext | null;
 
@@ -25,6 +54,10 @@ export class Dialer {
   constructor(options: CoreOptions) {
     this.options = options;
     this.#context = options.connect.transport === "tls" ? contextFor(options) : null;
+  }
+
+  get opensWith(): "connect" | "secureConnect" {
+    return this.options.connect.transport === "tls" ? "secureConnect" : "connect";
   }
 
   /** The place as an operator wrote it. */
@@ -38,7 +71,7 @@ export class Dialer {
    * Begins to connect. `read` gets chunks of a shared buffer: they are only borrowed, and only while it runs. With TLS
    * they are the socket's own. `read` is called with the socket as `this`.
    */
-  dial(read: (this: Socket, chunk: Buffer, borrowed: boolean) => void): Socket {
+  dial(read: Reader): Socket {
     const at = this.options.connect;
     if (at.transport === "tls") {
       const socket = connectTls({

@@ -1,4 +1,5 @@
 import { attributeValue } from "./attribute-value.ts";
+import { escapeText } from "./element.ts";
 import { type FrameKind, KIND } from "./frame.ts";
 import { NS } from "./ns.ts";
 
@@ -14,6 +15,13 @@ export interface StreamScope {
 export interface StreamRoot extends StreamScope {
   /** The name of the root element, for its end tag. */
   readonly name: Uint8Array;
+}
+
+/** An opening tag that declares the same. */
+export function openingTagOf({ name, defaultNamespace, prefixes }: StreamRoot): Buffer {
+  const declared = [...prefixes].map(([prefix, uri]) => ` xmlns:${prefix}='${escapeText(uri)}'`).join("");
+  const byDefault = defaultNamespace === "" ? "" : ` xmlns='${escapeText(defaultNamespace)}'`;
+  return Buffer.from(`<${Buffer.from(name).toString("utf8")}${byDefault}${declared}>`);
 }
 
 /** Namespaces that decide what a frame is. Their index here is their number; 0 is any other. */

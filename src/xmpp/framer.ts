@@ -1,6 +1,6 @@
 import { type Frame, KIND } from "./frame.ts";
 import { Carry } from "./framer-carry.ts";
-import type { StreamRoot, StreamScope } from "./framer-namespaces.ts";
+import { openingTagOf, type StreamRoot, type StreamScope } from "./framer-namespaces.ts";
 import { borrowScan, type FrameScan, giveBackScan } from "./framer-scan.ts";
 import * as stages from "./framer-stages.ts";
 import * as tables from "./framer-tables.ts";
@@ -92,6 +92,18 @@ export class StanzaFramer {
   unread(): number {
     const carried = this.#carry === null ? 0 : this.#carry.end - this.#carry.start;
     return carried + this.#end - this.#at;
+  }
+
+  /** A copy of them: with `openingTag` before it, another framer goes on where this one stands between two chunks. */
+  unreadBytes(): Buffer {
+    const carry = this.#carry;
+    const carried = carry === null ? NOTHING : carry.slab.bytes.subarray(carry.start, carry.end);
+    return Buffer.concat([carried, this.#chunk.subarray(this.#at, this.#end)]);
+  }
+
+  /** A tag that declares what the header of this stream did; null before it was handed out. */
+  openingTag(): Buffer | null {
+    return this.#root === null ? null : openingTagOf(this.#root);
   }
 
   /** Hands over the next chunk. `stable`: its bytes never change; else they may once `next` has answered null. */

@@ -10,6 +10,17 @@ export interface QueueLimits {
   readonly maxStanzas: number;
 }
 
+/** A queue as plain data, for a process that goes on with it: what `save` says and `restore` takes. */
+export interface SavedQueue {
+  readonly bytes: Buffer;
+  /** For each stanza its length, its sequence number at the core and the second in which it was queued. */
+  readonly entries: Int32Array;
+  /** How many of them were sent on the last link. */
+  readonly sent: number;
+  readonly handled: number;
+  readonly everHandled: number;
+}
+
 /** One stanza of the queue, for whoever walks over it. The bytes are borrowed until the visitor returns. */
 export type VisitStanza = (bytes: Buffer, start: number, end: number, queuedAt: number) => void;
 
@@ -51,6 +62,31 @@ export class UnackedQueue {
     this.limits = limits;
     this.#budget = budget;
     this.#handled = handled >>> 0;
+  }
+
+  /** What `save` said, with all that is in it, whatever the limits are now. */
+  static restore(saved: SavedQueue, limits: QueueLimits, budget: QueueBudget): UnackedQueue {
+    const queue = new UnackedQueue(limits, budget, saved.handled);
+    queue.#everHandled = saved.everHandled;
+    const count = saved.entries.length / STRIDE;
+    if (count === 0) return queue;
+    queue.#bytes = Buffer.allocUnsafeSlow(Math.max(SMALL_BYTES, saved.bytes.length));
+    saved.bytes.copy(queue.#bytes);
+    queue.#entries = new Int32Array(Math.max(SMALL_ENTRIES, count) * STRIDE);
+    queue.#entries.set(saved.entries);
+    queue.#tailByte = saved.bytes.length;
+    queue.#tailEntry = count;
+    queue.#sentEntries = saved.sent;
+    for (let i = 0; i < saved.sent; i++) queue.#sentBytes += saved.entries[i * STRIDE]!;
+    budget.used += saved.bytes.length;
+    return queue;
+  }
+
+  /** Everything that it knows, copied. */
+  save(): SavedQueue {
+    const bytes = Buffer.from(this.#bytes?.subarray(this.#headByte, this.#tailByte) ?? []);
+    const entries = this.#entries?.slice(this.#headEntry * STRIDE, this.#tailEntry * STRIDE) ?? new Int32Array(0);
+    return { bytes, entries, sent: this.#sentEntries, handled: this.#handled, everHandled: this.#everHandled };
   }
 
   /** Stanzas in the queue, sent or not. */

@@ -149,7 +149,7 @@ test("clients go in the order of their logins, one every 1/rate to 1/rate and a 
   assert.deepEqual(order, [0, 1, 2, 3, 4, 5, 6, 7]);
   const { seconds, how } = drainer.state;
   assert.ok(seconds >= 3.5 && seconds <= 4.2, `${seconds}`);
-  assert.deepEqual(how, { moved: 8, redirected: 0, shutdown: 0 });
+  assert.deepEqual(how, { "handed-over": 0, moved: 8, redirected: 0, shutdown: 0 });
 });
 
 test("sessions without a connection go at once, and their cores keep those that can be resumed", async (t) => {

@@ -38,14 +38,17 @@ test("every phase with a bound client says what follows when it or its core goes
   assert.deepEqual(PHASES.closed.on, {});
 });
 
-test("only a dormant session has no link, and only a resumed one gets out of there alive", () => {
+test("only a dormant session has no link, and only a resumed one, or one offered to another process, gets out of there alive", () => {
   assert.deepEqual(
     phases.filter((phase) => PHASES[phase].link === "–"),
-    ["dormant", "closed"],
+    ["dormant", "leaving", "closed"],
   );
   assert.deepEqual(
     Object.entries(PHASES.dormant.on).filter(([, to]) => to !== "closed"),
-    [["relinked", "resuming"]],
+    [
+      ["relinked", "resuming"],
+      ["offered", "leaving"],
+    ],
   );
 });
 

@@ -157,6 +157,8 @@ export interface SpawnedEdge extends EdgePorts {
   readonly logFile: string;
   /** The same edge in a new process, on the same ports: once this one has ended. `listens`: not only when it is ready. */
   again(wait?: "listens"): Promise<SpawnedEdge>;
+  /** `--pid-file` of each process. */
+  readonly pidFile: string;
   /** SIGTERM, and its exit code. */
   stop(): Promise<number | null>;
 }
@@ -177,9 +179,12 @@ interface EdgePlace {
 async function spawnWith(place: EdgePlace, wait: "listens" | "ready" = "ready"): Promise<SpawnedEdge> {
   const { scratch, configFile, ca, ports } = place;
   const launcher = join(import.meta.dirname, "../../bin/breakwater");
+  const pidFile = scratch.path("edge.pid");
   const logFile = scratch.path("edge.log");
   const output = openSync(logFile, "a");
-  const child = spawn(launcher, ["run", "--config", configFile], { stdio: ["ignore", output, output] });
+  const child = spawn(launcher, ["run", "--config", configFile, "--pid-file", pidFile], {
+    stdio: ["ignore", output, output],
+  });
   closeSync(output);
   const exited = new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code)));
   const log = (): string => readFileSync(logFile, "utf8");
@@ -197,6 +202,7 @@ async function spawnWith(place: EdgePlace, wait: "listens" | "ready" = "ready"):
     configFile,
     dir: scratch.dir,
     process: child,
+    pidFile,
     pid: child.pid!,
     metrics,
     metric: async (name, labels = {}) => sumOf(await metrics(), name, labels),

@@ -2,6 +2,7 @@ import type { Session } from "../../session/session.ts";
 import type { Frame } from "../../xmpp/frame.ts";
 import { peek } from "../../xmpp/peek.ts";
 import type { QueueLimits } from "../../xmpp/unacked-queue.ts";
+import type { CoreSideEstate } from "./estate.ts";
 import { asksToResume, namespaceOf, readMax, type SmNamespace, smAnswer, smRequest } from "./nonza.ts";
 import type { Takeable } from "./resume-token.ts";
 
@@ -88,6 +89,35 @@ export class CoreSide {
     side.#handled = counts.handled;
     side.#acknowledged = counts.received;
     return side;
+  }
+
+  /** Goes on where another process left off. */
+  static restore(session: Session, estate: CoreSideEstate): CoreSide {
+    const side = new CoreSide(session, estate);
+    side.#handled = estate.handled;
+    side.#injectedHandled = estate.injectedHandled;
+    side.#acknowledged = estate.acknowledged;
+    side.#answerOwed = estate.answerOwed;
+    side.#asked = estate.asked;
+    side.#answered = estate.answered;
+    side.#openSince = session.host.clock.now();
+    return side;
+  }
+
+  get estate(): CoreSideEstate {
+    return {
+      xmlns: this.xmlns,
+      id: this.id,
+      maxSeconds: this.maxSeconds,
+      receivedBase: this.#receivedBase,
+      sentBase: this.#sentBase,
+      handled: this.#handled,
+      injectedHandled: this.#injectedHandled,
+      acknowledged: this.#acknowledged,
+      answerOwed: this.#answerOwed,
+      asked: this.#asked,
+      answered: this.#answered,
+    };
   }
 
   /** Stanzas that came from the core, modulo 2^32. */

@@ -26,6 +26,15 @@ const replayed = meter.counter("breakwater_sm_replayed_stanzas_total", "Stanzas 
 const queuedBytes = meter.gauge("breakwater_sm_queue_bytes", "Bytes in all unacknowledged queues");
 const resumable = meter.gauge("breakwater_sm_resumable_sessions", "Sessions that can be resumed");
 
+/** A client's `<resume/>`. */
+interface Resume {
+  readonly id: string;
+  readonly h: number;
+  readonly xmlns: SmNamespace;
+  /** The process before this one was asked for the session. */
+  readonly claimed?: boolean;
+}
+
 /**
  * XEP-0198 Stream Management, towards the client whatever the core offers. One object per process: owns the registry of
  * resume ids and the budget of all queues. `options` are replaced by a reload and hold from then on.
@@ -101,18 +110,32 @@ export class StreamManagement implements Feature {
     const id = peek.attr(frame, "previd");
     const h = readH(frame);
     if (id === null || id === "" || h === null) return this.#fail(namespaceOf(frame), at, "bad-request", "malformed");
+    return this.#resume({ id, h, xmlns: namespaceOf(frame) }, at);
+  }
+
+  #resume(asked: Resume, at: Negotiation): Verdict {
+    const { id, h, xmlns } = asked;
+    const { host } = at;
     const part = this.registry.find(id);
-    if (part === null) return this.#takeOver(frame, at, id, h);
+    if (host.succeeded) {
+      // Where the sessions go, it finds its own.
+      at.refuse("moved", "another process takes this one's place");
+      return "taken";
+    }
+    if (part === null && host.predecessor !== null && !asked.claimed) {
+      void at.claim(host.predecessor.claim(id), () => this.#resume({ ...asked, claimed: true }, at));
+      return "taken";
+    }
+    if (part === null) return this.#takeOver(asked, at);
     const isOwn = at.isAccountOf(part.session.jid);
     // The core tells exactly whose it is, and its fresh stream is alive.
-    if (part.session.portable && (!isOwn || part.isAhead(h) || part.hasSilentCore(at.host.clock.now()))) {
+    if (part.session.portable && (!isOwn || part.isAhead(h) || part.hasSilentCore(host.clock.now()))) {
       if (isOwn) part.stepAside();
-      return this.#takeOver(frame, at, id, h);
+      return this.#takeOver(asked, at);
     }
     // Never a hint: for a stranger the session does not exist.
-    if (!isOwn) return this.#fail(namespaceOf(frame), at, "item-not-found", "not-owner");
-    if (PHASES[part.session.phase].on.relinked === undefined)
-      return this.#fail(namespaceOf(frame), at, "item-not-found", "ending");
+    if (!isOwn) return this.#fail(xmlns, at, "item-not-found", "not-owner");
+    if (PHASES[part.session.phase].on.relinked === undefined) return this.#fail(xmlns, at, "item-not-found", "ending");
     if (part.hadNewer(at.link)) {
       // A delayed attempt arrives after a newer one: the newest wins.
       resumes.inc("older-attempt");
@@ -120,9 +143,9 @@ export class StreamManagement implements Feature {
       return "taken";
     }
     // What the client has forgotten again cannot be sent again.
-    if (part.isBehind(h)) return this.#fail(namespaceOf(frame), at, "item-not-found", "behind");
+    if (part.isBehind(h)) return this.#fail(xmlns, at, "item-not-found", "behind");
     at.handOver();
-    part.resume(at.link, namespaceOf(frame), h);
+    part.resume(at.link, xmlns, h);
     return "taken";
   }
 
@@ -146,9 +169,8 @@ export class StreamManagement implements Feature {
   }
 
   // The session is not here: perhaps it is, or was, another's. Whose it is, its core knows best.
-  #takeOver(frame: Frame, at: Negotiation, token: string, h: number): Verdict {
+  #takeOver({ id: token, h, xmlns }: Resume, at: Negotiation): Verdict {
     const session = this.#tokens?.open(token) ?? null;
-    const xmlns = namespaceOf(frame);
     if (session === null) return this.#tooLate(xmlns, at, token);
     const isAsked = this.#takeovers.ask(at, { token, session, xmlns, h, found: null }, (why) => {
       at.resumeRefused();

@@ -9,12 +9,16 @@ export class ParkedCore implements CoreStream {
   readonly traits: CoreTraits;
   owner: CoreOwner | null = null;
   readonly pendingBytes = 0;
+  readonly handle = null;
 
   constructor({ coreName, traits }: CoreStream) {
     this.coreName = coreName;
     this.traits = traits;
   }
 
+  estate(): never {
+    throw new Error("there is no stream");
+  }
   restartStream(): void {}
   write(): void {}
   flush(): void {}

@@ -11,6 +11,7 @@ import { type QueueLimits, UnackedQueue } from "../../xmpp/unacked-queue.ts";
 import { Asking } from "./asking.ts";
 import { bounceUnacked } from "./bounce.ts";
 import { CoreSide, queueLimits } from "./core-side.ts";
+import type { SmEstate } from "./estate.ts";
 import { overtakesReplay } from "./fresh-answer.ts";
 import type { StreamManagement } from "./index.ts";
 import type { Leftovers } from "./leftovers.ts";
@@ -65,6 +66,7 @@ interface Enabling {
  * client's. So whichever process dies, the other end of that leg still holds what nobody has confirmed.
  */
 export class StreamManagementPart implements Part {
+  readonly name = "stream-management";
   readonly #feature: StreamManagement;
   readonly #session: Session;
   #enabling: Enabling | null = null;
@@ -472,6 +474,40 @@ export class StreamManagementPart implements Part {
   #giveCoreUp(): Verdict {
     this.#session.on("coreGone", "core-gone");
     return "taken";
+  }
+
+  // ---- another process
+
+  get estate(): SmEstate | null {
+    if (this.#id === null || this.#queue === null) return null;
+    const safekeeping = this.#safekeeping?.estate ?? null;
+    if (this.#safekeeping !== null && safekeeping === null) return null;
+    return {
+      id: this.#id,
+      xmlns: this.#xmlns,
+      sentBase: this.#sentBase,
+      queue: this.#queue.save(),
+      coreSide: this.#coreSide?.estate ?? null,
+      resumption: this.#resumption!.estate,
+      reattachment: this.#reattachment?.estate ?? null,
+      safekeeping,
+    };
+  }
+
+  /** The session is another process's that this one has taken the place of; it is dormant. */
+  restore({ id, xmlns, sentBase, queue, coreSide, resumption, reattachment, safekeeping }: SmEstate): void {
+    const session = this.#session;
+    this.#xmlns = xmlns;
+    this.#sentBase = sentBase;
+    this.#coreSide = coreSide === null ? null : CoreSide.restore(session, coreSide);
+    this.#queue = UnackedQueue.restore(queue, this.#queueLimits(), this.#feature.budget);
+    this.#resumption = new Resumption(session, this.#queue, this.#asking, resumption);
+    this.#becomeResumable(id, session.holdSeconds, session.portable);
+    if (safekeeping !== null) this.#safekeeping?.restore(safekeeping);
+    this.#queue.limits = this.#queueLimits();
+    if (reattachment === null || this.#coreSide === null) return;
+    this.#reattachment = Reattachment.of(session, this.#feature.budget, 0, reattachment);
+    this.#reattachment?.begin(this.#coreSide, () => this.#owedToCore);
   }
 
   // ---- ends

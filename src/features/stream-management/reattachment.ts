@@ -15,6 +15,7 @@ import { type Frame, KIND } from "../../xmpp/frame.ts";
 import { peek } from "../../xmpp/peek.ts";
 import { type QueueBudget, UnackedQueue } from "../../xmpp/unacked-queue.ts";
 import type { CoreSide } from "./core-side.ts";
+import type { ReattachmentEstate } from "./estate.ts";
 import { readH } from "./nonza.ts";
 import { ParkedCore } from "./parked-core.ts";
 
@@ -44,6 +45,8 @@ export interface ReattachmentInit {
   readonly budget: QueueBudget;
   /** Stanzas that the core has handled, of those that it counts. */
   readonly handled: number;
+  /** What the process before this one knew: in place of `handled`, and of the link. */
+  readonly estate?: ReattachmentEstate;
 }
 
 /**
@@ -79,33 +82,45 @@ export class Reattachment implements Parked, AttachOwner, CoreOwner {
   #told = 0;
   #over = false;
 
-  constructor({ session, opening, terms, budget, handled }: ReattachmentInit) {
+  constructor({ session, opening, terms, budget, handled, estate }: ReattachmentInit) {
     this.#session = session;
     this.#opening = opening;
     this.#terms = terms;
     // `max_bytes` is no limit of the queue: past it the client is not read, and what has been read is kept.
     const limits = { maxBytes: Number.POSITIVE_INFINITY, maxStanzas: Number.POSITIVE_INFINITY };
-    this.#kept = new UnackedQueue(limits, budget, handled);
-    this.#since = this.#askedAt = session.host.clock.now();
-    this.#client = session.link!.client;
-    this.#server = session.link!.server;
+    this.#kept =
+      estate === undefined
+        ? new UnackedQueue(limits, budget, handled)
+        : UnackedQueue.restore(estate.kept, limits, budget);
+    this.#askedAt = session.host.clock.now();
+    this.#since = this.#askedAt - (estate?.ageMs ?? 0);
+    const { client, server } = estate ?? session.link!;
+    this.#client = client;
+    this.#server = server;
   }
 
   /**
    * For a core that takes sessions back without their clients, else null. From the first stanza on that the core counts it
    * has to keep what the client sends; the core has handled `handled` of them.
    */
-  static of(session: Session, budget: QueueBudget, handled: number): Reattachment | null {
+  static of(session: Session, budget: QueueBudget, handled: number, estate?: ReattachmentEstate): Reattachment | null {
     const { opening, host, core } = session;
     const terms = host.cores.reattachTerms(core.coreName);
     if (terms === null || opening === null) return null;
-    return new Reattachment({ session, opening, terms, budget, handled });
+    return new Reattachment({ session, opening, terms, budget, handled, ...(estate && { estate }) });
   }
 
   /** The core keeps a session. `owed`: the h that it may be told. */
   begin(coreSide: CoreSide, owed: () => number): void {
     this.#coreSide = coreSide;
     this.#owed = owed;
+  }
+
+  /** Null: what was kept is not all any more. */
+  get estate(): ReattachmentEstate | null {
+    if (this.#over) return null;
+    const ageMs = this.#session.host.clock.now() - this.#since;
+    return { kept: this.#kept.save(), ageMs, client: this.#client, server: this.#server };
   }
 
   get coreName(): string {

@@ -2,6 +2,7 @@ import type { Link } from "../../session/ports.ts";
 import type { Session } from "../../session/session.ts";
 import type { UnackedQueue } from "../../xmpp/unacked-queue.ts";
 import type { Asking } from "./asking.ts";
+import type { ResumptionEstate } from "./estate.ts";
 import type { SmNamespace } from "./nonza.ts";
 import { Replay } from "./replay.ts";
 
@@ -29,10 +30,16 @@ export class Resumption {
   #stalled = 0;
   #handledBefore = 0;
 
-  constructor(session: Session, queue: UnackedQueue, asking: Asking) {
+  constructor(session: Session, queue: UnackedQueue, asking: Asking, estate: ResumptionEstate | null = null) {
     this.#session = session;
     this.#queue = queue;
     this.#asking = asking;
+    this.#stalled = estate?.stalled ?? 0;
+    this.#handledBefore = estate?.handledBefore ?? 0;
+  }
+
+  get estate(): ResumptionEstate {
+    return { stalled: this.#stalled, handledBefore: this.#handledBefore };
   }
 
   /** Waits for the core; null when nobody resumes, or the replay has begun. */

@@ -1,5 +1,6 @@
 import type { Session } from "../../session/session.ts";
 import type { UnackedQueue } from "../../xmpp/unacked-queue.ts";
+import type { SafekeepingEstate } from "./estate.ts";
 import { type Kept, type Safe, sealed } from "./safe.ts";
 
 const BATCH_BYTES = 512 * 1024;
@@ -58,6 +59,21 @@ export class Safekeeping {
     this.#next = next;
     this.#through = next - 1;
     this.#refreshLater();
+  }
+
+  /** Null while the store is asked: nobody knows yet what it has. */
+  get estate(): SafekeepingEstate | null {
+    if (this.#busy) return null;
+    return { epoch: this.#epoch, first: this.#first, next: this.#next, through: this.#through };
+  }
+
+  /** Goes on where another process left off: the epoch is the session's, whoever has it. */
+  restore({ epoch, first, next, through }: SafekeepingEstate): void {
+    this.#epoch = epoch;
+    this.#first = first;
+    this.#next = next;
+    this.#through = through;
+    if (epoch !== null) this.#refreshLater();
   }
 
   /** What the core may be told, where the client itself has handled no more than `handled`. */

@@ -1,0 +1,41 @@
+import type { Departure } from "../../breakwater.ts";
+
+/** What an old process and the new one that it has started say to each other. Sockets travel beside the words. */
+export type OldWord =
+  /** The answer to `hello`: who it is, and where it listens. */
+  | { readonly do: "meet"; readonly pid: number; readonly places: readonly string[] }
+  /** The socket of the place with this number. */
+  | { readonly do: "port"; readonly number: number }
+  /** A session, serialised: parts, then the last one with its core's socket. */
+  | { readonly do: "part" | "hold"; readonly number: number; readonly bytes: Buffer }
+  /** Those that were held go on in the new process now. */
+  | { readonly do: "begin"; readonly numbers: readonly number[] | "all" }
+  /** The ports are the new process's: it answers when it serves, and only then its sessions begin. */
+  | { readonly do: "open" }
+  | { readonly do: "claimed"; readonly ask: number; readonly here: boolean }
+  /** Nothing is left. */
+  | { readonly do: "farewell"; readonly report: Report };
+
+export type NewWord =
+  | { readonly said: "hello"; readonly format: number; readonly version: string }
+  /** It cannot start, and says why. */
+  | { readonly said: "refuses"; readonly why: string }
+  | { readonly said: "ready" }
+  | { readonly said: "held"; readonly number: number; readonly ok: boolean }
+  | { readonly said: "serving" }
+  /** Has a client that wants this session. */
+  | { readonly said: "claims"; readonly ask: number; readonly id: string }
+  | { readonly said: "settled" };
+
+/** How the handover went. */
+export interface Report {
+  readonly seconds: number;
+  /** Sessions that went on in the new process, those among them that had no client connected included. */
+  readonly handedOver: number;
+  readonly dormant: number;
+  /** What became of connected clients and of sessions that could not go. */
+  readonly how: Readonly<Record<Departure, number>>;
+}
+
+/** In the environment of a new process: the process id of the old one. */
+export const SUCCEEDS = "BREAKWATER_SUCCEEDS";

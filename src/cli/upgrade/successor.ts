@@ -1,0 +1,150 @@
+import { type ChildProcess, type SendHandle, spawn } from "node:child_process";
+import { serialize } from "node:v8";
+import { ESTATE_FORMAT, type Heir, type OpenPort, type SessionEstate, type SocketHandle } from "../../breakwater.ts";
+import { type NewWord, type OldWord, type Report, SUCCEEDS } from "./messages.ts";
+import type { Program } from "./program.ts";
+
+/** What a new process may take to check its configuration and to look at its cores. */
+const START_MS = 60_000;
+/** And for any other answer: it does not have to wait for anybody. */
+const ANSWER_MS = 30_000;
+/** One message: what waits to be sent is bounded by it. */
+const PART_BYTES = 128 * 1024;
+
+/** The new process, as the old one sees it. What it is asked rejects, once it is gone, with an error that says why. */
+export class Successor implements Heir {
+  readonly pid: number | undefined;
+  /** Resolves when it has ended, with words for the operator. */
+  readonly gone: Promise<string>;
+  version = "";
+  readonly #child: ChildProcess;
+  readonly #answers = new Map<string, (word: NewWord) => void>();
+  readonly #claim: (id: string) => Promise<boolean>;
+  #why: string | null = null;
+  #isGone = false;
+
+  /** `claim`: a client of it wants the session with this resume id. */
+  constructor({ file, args }: Program, claim: (id: string) => Promise<boolean>) {
+    this.#claim = claim;
+    // On its own: neither the end of this process nor a Ctrl-C for it is the new one's.
+    this.#child = spawn(file, [...args], {
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+      detached: true,
+      serialization: "advanced",
+      env: { ...process.env, [SUCCEEDS]: String(process.pid) },
+    });
+    this.pid = this.#child.pid;
+    this.gone = new Promise((resolve) => {
+      const end = (how: string): void => {
+        this.#isGone = true;
+        resolve(this.#why ?? how);
+      };
+      this.#child.on("error", (error) => this.pid === undefined && end(`${file} cannot be started: ${error.message}`));
+      this.#child.once("exit", (code, signal) => end(`the new process ended (${signal ?? `code ${code}`})`));
+    });
+    this.#child.on("message", (word: NewWord) => this.#hear(word));
+  }
+
+  /** Lets it start. Resolves when only the ports are missing. */
+  async ready(ports: readonly OpenPort[]): Promise<void> {
+    const hello = (await this.#answer("hello", START_MS)) as Extract<NewWord, { said: "hello" }>;
+    this.version = hello.version;
+    if (hello.format !== ESTATE_FORMAT) {
+      this.#why = `version ${hello.version} does not know the sessions of this one: drain and restart instead`;
+      this.kill();
+    }
+    const places = ports.map(({ place }) => place);
+    const ready = this.#answer("ready", START_MS);
+    await this.#send({ do: "meet", pid: process.pid, places });
+    await ready;
+    for (const [number, { socket }] of ports.entries()) await this.#send({ do: "port", number }, socket);
+  }
+
+  async hold(number: number, estate: SessionEstate, handle: SocketHandle): Promise<boolean> {
+    const all = serialize(estate);
+    let at = 0;
+    for (; all.length - at > PART_BYTES; at += PART_BYTES) {
+      await this.#send({ do: "part", number, bytes: all.subarray(at, at + PART_BYTES) });
+    }
+    const held = this.#answer(`held ${number}`, ANSWER_MS);
+    await this.#send({ do: "hold", number, bytes: all.subarray(at) }, handle);
+    return ((await held) as Extract<NewWord, { said: "held" }>).ok;
+  }
+
+  begin(numbers: readonly number[] | "all"): void {
+    void this.#send({ do: "begin", numbers }).catch(ignore);
+  }
+
+  /** Gives it the ports. Resolves when it serves. */
+  async open(): Promise<void> {
+    const serving = this.#answer("serving", ANSWER_MS);
+    await this.#send({ do: "open" });
+    await serving;
+  }
+
+  /** The last word. Resolves when it has all that was this process's. */
+  async farewell(report: Report): Promise<void> {
+    const settled = this.#answer("settled", ANSWER_MS);
+    await this.#send({ do: "farewell", report });
+    await settled;
+    this.#child.disconnect();
+    this.#child.unref();
+  }
+
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  #hear(word: NewWord): void {
+    if (word.said === "refuses") this.#why = word.why;
+    else if (word.said === "claims") void this.#claimed(word.ask, word.id);
+    else {
+      const key = word.said === "held" ? `held ${word.number}` : word.said;
+      this.#answers.get(key)?.(word);
+      this.#answers.delete(key);
+    }
+  }
+
+  async #claimed(ask: number, id: string): Promise<void> {
+    const here = await this.#claim(id).catch(() => false);
+    await this.#send({ do: "claimed", ask, here }).catch(ignore);
+  }
+
+  /** One that does not answer is no process to leave clients to. */
+  #answer(key: string, patienceMs: number): Promise<NewWord> {
+    const answer = this.#await(key, patienceMs);
+    answer.catch(ignore); // whoever asked may hear of the end first
+    return answer;
+  }
+
+  async #await(key: string, patienceMs: number): Promise<NewWord> {
+    const answered = new Promise<NewWord>((resolve) => this.#answers.set(key, resolve));
+    const patience = setTimeout(() => {
+      this.#why ??= `the new process gave no answer for ${patienceMs / 1000} s (${key})`;
+      this.kill();
+    }, patienceMs);
+    try {
+      return await Promise.race([answered, this.#end()]);
+    } finally {
+      clearTimeout(patience);
+      this.#answers.delete(key);
+    }
+  }
+
+  #send(word: OldWord, socket: SocketHandle | null = null): Promise<void> {
+    const sent = new Promise<void>((resolve) => {
+      if (this.#isGone) return; // `gone` tells why
+      this.#child.send(word, (socket ?? undefined) as SendHandle | undefined, {}, (error) => {
+        if (error === null) resolve();
+        else this.kill(); // if it has not ended by itself
+      });
+    });
+    return Promise.race([sent, this.#end()]);
+  }
+
+  async #end(): Promise<never> {
+    throw new Error(await this.gone);
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,286 @@
+// `breakwater upgrade` and SIGUSR2 with real processes, in front of a core that is this test.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { askControl } from "../../src/cli/control-client.ts";
+import type { UpgradeState } from "../../src/ops/control.ts";
+import { type LoginOptions, RawClient, type StreamManagement } from "../support/clients/raw-client.ts";
+import { type SpawnedEdge, spawnEdge } from "../support/edge.ts";
+import { FakeCore, type FakeStream } from "../support/fake-core.ts";
+import { event, heir, heirOf, linesOf, upgradeCommand } from "../support/upgrade.ts";
+import { until } from "../support/wire.ts";
+
+interface Scene {
+  readonly core: FakeCore;
+  readonly edge: SpawnedEdge;
+  account(user: string): LoginOptions;
+  /** A bound client with stream management, and its stream at the core. */
+  managed(user: string): Promise<{ client: RawClient; stream: FakeStream }>;
+  returns(user: string, sm: StreamManagement, before?: (client: RawClient) => void): Promise<RawClient>;
+}
+
+async function scene(t: TestContext, { rate = 50, config = "" } = {}): Promise<Scene> {
+  const core = await FakeCore.listen();
+  const edge = await spawnEdge({
+    core,
+    config: `drain: { rate: ${rate} }\n${config}`,
+    opsConfig: "control: control.sock",
+  });
+  t.after(async () => {
+    edge.process.kill("SIGKILL");
+    await core.close();
+  });
+  core.forget();
+  const clients: RawClient[] = [];
+  t.after(() => {
+    for (const client of clients) client.drop();
+  });
+  const account = (user: string): LoginOptions => ({
+    ...{ port: edge.plaintext, domain: core.domain, user, password: "pw", resource: "phone", patienceMs: 30_000 },
+  });
+  return {
+    core,
+    edge,
+    account,
+    managed: async (user) => {
+      const client = await RawClient.login(account(user));
+      clients.push(client);
+      await client.enable({ resume: true });
+      return { client, stream: await core.nextBound() };
+    },
+    returns: async (user, sm, before = () => {}) => {
+      const client = await RawClient.authenticated(account(user));
+      before(client);
+      clients.push(client);
+      const answer = await client.resume(sm);
+      assert.equal(answer.name, "resumed", answer.xml);
+      return client;
+    },
+  };
+}
+
+/** Asks by the control socket, as the command does. */
+function ask(edge: SpawnedEdge, method: string, query = ""): Promise<{ status: number; answer: UpgradeState }> {
+  return askControl(join(edge.dir, "control.sock"), method, `/upgrade?${query}`);
+}
+
+/** An executable beside the edge's configuration. */
+function script(edge: SpawnedEdge, name: string, text: string): string {
+  const path = join(edge.dir, name);
+  writeFileSync(path, text);
+  chmodSync(path, 0o755);
+  return path;
+}
+
+/** A new version that says what `lines` of JavaScript make of the words it hears (as `word`). */
+function otherVersion(edge: SpawnedEdge, name: string, format: number, lines: string): string {
+  const file = script(
+    edge,
+    `${name}.mjs`,
+    `process.send({ said: "hello", format: ${format}, version: "9.9.9" });
+     process.on("message", (word) => { ${lines} });`,
+  );
+  return script(edge, name, `#!/bin/sh\nexec "${process.execPath}" "${file}"\n`);
+}
+
+test("a new version that cannot start, or dies before it has all, changes nothing: sleeping sessions stay where they are", async (t) => {
+  const { edge, managed, returns } = await scene(t, { config: "" });
+  const { client, stream } = await managed("alice");
+  client.hangUp();
+  await until(async () => (await edge.metric("breakwater_sessions", { phase: "dormant" })) === 1, "she sleeps");
+  let failures = 0;
+  let said = 0;
+  const fails = async (program: string, reason: RegExp): Promise<void> => {
+    // Half of a stanza is with the edge when the attempt begins; the rest comes when it has failed.
+    stream.write(`<message from='bob@localhost/x' type='chat'><body>${said}</bo`);
+    const launcher = program === "" ? {} : { launcher: program };
+    const query = new URLSearchParams(launcher).toString();
+    const { status } = await ask(edge, "POST", query);
+    assert.equal(status, 202);
+    failures++;
+    await until(
+      () =>
+        linesOf(edge).filter((line) => line["event"] === "upgrade failed, this process goes on").length === failures,
+      `failure ${failures}`,
+    );
+    assert.match(
+      String(
+        linesOf(edge)
+          .filter((line) => line["event"] === "upgrade failed, this process goes on")
+          .at(-1)!["reason"],
+      ),
+      reason,
+    );
+    stream.write("dy></message>");
+    said++;
+    assert.equal((await fetch(`http://127.0.0.1:${edge.ops}/readyz`)).status, 200);
+  };
+  await fails("/nowhere/breakwater", /\/nowhere\/breakwater cannot be started: .*ENOENT/);
+  await fails(script(edge, "crashes", "#!/bin/sh\nexit 3\n"), /the new process ended \(code 3\)/);
+  await fails(otherVersion(edge, "foreign", 999, ""), /version 9\.9\.9 does not know the sessions of this one/);
+  await fails(
+    otherVersion(edge, "refuses", 1, 'process.send({ said: "refuses", why: "the moon" }, () => process.exit(69));'),
+    /the moon/,
+  );
+  const ready = 'if (word.do === "meet") process.send({ said: "ready" });';
+  await fails(
+    otherVersion(edge, "dies-holding", 1, `${ready} if (word.do === "hold") process.kill(process.pid, "SIGKILL");`),
+    /SIGKILL/,
+  );
+  await fails(
+    otherVersion(
+      edge,
+      "takes-nothing",
+      1,
+      `${ready} if (word.do === "hold") process.send({ said: "held", number: word.number, ok: true }, () => process.exit(4));`,
+    ),
+    /code 4/,
+  );
+  const good = readFileSync(edge.configFile, "utf8");
+  writeFileSync(edge.configFile, `${good}\nnonsense: 1\n`);
+  await fails("", /the configuration is wrong: .*nonsense/);
+  writeFileSync(edge.configFile, good);
+
+  const back = await returns("alice", client.sm!);
+  back.inbox.items.push(await back.expect(new RegExp(`>${said - 1}<`)));
+  assert.deepEqual(
+    back.takeBodies(),
+    Array.from({ length: said }, (_, i) => `${i}`),
+  );
+  back.message("bob@localhost", "here");
+  await stream.expect(/>here</);
+  assert.equal(await edge.metric("breakwater_upgrades_total", { result: "failed" }), failures);
+  assert.equal(edge.process.exitCode, null);
+  assert.equal(await edge.stop(), 0);
+});
+
+test("connected clients go one after the other while they talk, or when they come by themselves; then it can be done again", async (t) => {
+  const { core, edge, managed, returns } = await scene(t, { rate: 2 });
+  const users = ["u0", "u1", "u2", "u3", "early"];
+  const heard = users.map((): string[] => []);
+  const streams: FakeStream[] = [];
+  const clients: RawClient[] = [];
+  let resumes = 0;
+  /** Writes down what comes, and resumes whenever its connection is gone. */
+  const listen = (i: number, client: RawClient): void => {
+    clients[i] = client;
+    client.onStanza = (stanza) => {
+      const text = stanza.text("body");
+      if (text != null) heard[i]!.push(text);
+    };
+    void client.closed.then(async () => {
+      if (over) return;
+      await returns(users[i]!, client.sm!, (back) => listen(i, back));
+      resumes++;
+    });
+  };
+  let over = false;
+  t.after(() => {
+    over = true;
+  });
+  for (const [i, user] of users.entries()) {
+    const { client, stream } = await managed(user);
+    streams.push(stream);
+    listen(i, client);
+  }
+  let said = 0;
+  const talking = (async () => {
+    while (!over) {
+      for (const [i, stream] of streams.entries()) {
+        stream.message(`${said}`);
+        if (!clients[i]!.isClosed) clients[i]!.message("bob@localhost", `${i}`);
+      }
+      said++;
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+  })();
+
+  let pid = edge.pid;
+  for (const round of [1, 2]) {
+    const ended = round === 1 ? once(edge.process, "exit") : null;
+    const done = upgradeCommand(edge);
+    const next = await heirOf(edge, pid);
+    clients[4]!.hangUp(); // its turn would be the last
+    if (round === 1) {
+      edge.process.kill("SIGUSR2");
+      process.kill(next.pid, "SIGUSR2");
+      await event(edge, "no upgrade is begun", ({ reason }) => /^an upgrade is under way/.test(String(reason)));
+      await event(edge, "no upgrade is begun", ({ reason }) => /still lets its clients go/.test(String(reason)));
+    }
+    const { code, out, err } = await done;
+    assert.equal(code, 0, err);
+    assert.match(
+      out,
+      new RegExp(`process ${next.pid} serves in place of ${pid}, after .* s: 5 sessions handed over, 0 can resume`),
+    );
+    assert.match(out, /0 clients log in anew/);
+    if (ended !== null) assert.deepEqual(await ended, [0, null]);
+    assert.equal(readFileSync(edge.pidFile, "utf8"), `${next.pid}\n`);
+    await until(() => resumes === round * 5, "all are back");
+    pid = next.pid;
+  }
+  over = true;
+  await talking;
+  const all = Array.from({ length: said }, (_, i) => `${i}`);
+  await until(() => heard.every((texts) => texts.length >= said), "all is heard");
+  await Promise.all(clients.map((client) => client.allAcked()));
+  for (const texts of heard) assert.deepEqual(texts, all, "each heard all, once and in order");
+  for (const [i, stream] of streams.entries()) {
+    const ids = stream.elements.filter(({ name }) => name === "message").map(({ attrs }) => attrs["id"]);
+    assert.equal(new Set(ids).size, ids.length, "nothing came twice");
+    assert.equal(ids.length, stream.handled, `and all is counted (${i})`);
+  }
+  assert.equal(core.bound.items.length, 0, "the core saw no new session");
+  assert.equal(await edge.metric("breakwater_inherited_sessions_total", { result: "taken" }), 5);
+  await heir(pid).stop();
+  assert.throws(() => readFileSync(edge.pidFile), /ENOENT/);
+});
+
+test("the old process is killed halfway: the new one has what had come, and takes commands", async (t) => {
+  const { edge, managed, returns, account } = await scene(t, { rate: 0.1 });
+  const asleep = await managed("asleep");
+  asleep.client.hangUp();
+  const first = await managed("first");
+  const second = await managed("second");
+  await until(async () => (await edge.metric("breakwater_sessions", { phase: "dormant" })) === 1, "one sleeps");
+  edge.process.kill("SIGUSR2");
+  const next = await heirOf(edge);
+  await first.client.closed;
+  const back = await returns("first", first.client.sm!);
+  edge.process.kill("SIGKILL");
+  await second.client.closed;
+  await event(edge, "the process before this one ended before it was through");
+  asleep.stream.message("good morning");
+  const awake = await returns("asleep", asleep.client.sm!);
+  await awake.expect(/good morning/);
+  first.stream.message("still here");
+  await back.expect(/still here/);
+  await RawClient.login(account("new"));
+  await until(async () => (await ask(edge, "GET").catch(() => null))?.answer.phase === "done", "commands are taken");
+  assert.equal(readFileSync(edge.pidFile, "utf8"), `${next.pid}\n`);
+  next.kill(); // its drain would take as long as it is slow
+});
+
+test("the new process is killed halfway: the old one lets clients in again and keeps those who had not gone", async (t) => {
+  const { edge, managed, returns } = await scene(t, { rate: 0.1 });
+  const first = await managed("first");
+  const second = await managed("second");
+  edge.process.kill("SIGUSR2");
+  const next = await heirOf(edge);
+  await first.client.closed;
+  process.kill(next.pid, "SIGKILL");
+  await event(edge, "upgrade failed, this process goes on");
+  second.stream.message("you stay");
+  await second.client.expect(/you stay/);
+  await until(async () => (await fetch(`http://127.0.0.1:${edge.ops}/readyz`)).status === 200, "it is ready");
+  second.client.hangUp();
+  const back = await returns("second", second.client.sm!);
+  assert.equal(readFileSync(edge.pidFile, "utf8"), `${edge.pid}\n`);
+  back.message("bob@localhost", "here");
+  await second.stream.expect(/>here</);
+  const { answer } = await ask(edge, "GET");
+  assert.deepEqual([answer.phase, answer.pid], ["failed", edge.pid]);
+  assert.equal(await edge.stop(), 0);
+});
