@@ -43,11 +43,13 @@ class Lane {
   readonly way: StormWay;
   readonly rounds: Storm[] = [];
   readonly #core: Ejabberd;
+  readonly #say: (line: string) => void;
   #crowd: Crowd | null = null;
   #setUp: SetUp | null = null;
 
-  constructor(way: StormWay, core: Ejabberd) {
+  constructor(way: StormWay, core: Ejabberd, say: (line: string) => void) {
     this.way = way;
+    this.#say = say;
     this.#core = core;
   }
 
@@ -82,13 +84,14 @@ class Lane {
     }
     const back = returns.slice(before).map(({ backAt }) => (backAt - cutAt) / 1000);
     back.sort((a, b) => a - b);
-    // Whoever did not return was not there after the longest patience, either.
     const at = (share: number): number => back[Math.ceil(share * clients) - 1] ?? Number.POSITIVE_INFINITY;
     const each = (now: number, then: number): number => ((now - then) * 1000) / clients;
     const front = each(cpuSeconds(next.pids), used.front);
     const storm = { half: at(0.5), most: at(0.99), all: at(1), front, core: each(cpuSeconds(core), used.core) };
     this.rounds.push(storm);
     if (next !== old) await old.stop();
+    const { ended } = this.crowd;
+    if (ended.length > 0) this.#say(`${this.way}: ${ended.length} sessions are gone, such as ${ended[0]}`);
   }
 
   async end(): Promise<void> {
@@ -103,7 +106,7 @@ class Lane {
 
 export async function runStorms(core: Ejabberd, { sessions, rounds, say }: StormOptions): Promise<StormRow[]> {
   const rows: StormRow[] = [];
-  const lanes = STORM_WAYS.map((way) => new Lane(way, core));
+  const lanes = STORM_WAYS.map((way) => new Lane(way, core, say));
   try {
     for (const [i, lane] of lanes.entries()) await lane.begin(i * sessions, sessions);
     const begun = await sessionsBegun(core);

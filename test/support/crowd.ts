@@ -39,7 +39,7 @@ export class Crowd {
   readonly returns: Return[] = [];
   /** Sessions that could not be resumed, with what the server said. */
   readonly ended: string[] = [];
-  /** Attempts to return that failed, with the reason; each is followed by another. */
+  /** Attempts to return that failed, with the reason; each but the last is followed by another. */
   readonly tries: string[] = [];
   reordered = 0;
   readonly #members: Member[] = [];

@@ -245,6 +245,7 @@ CONTRIB_MODULES_PATH=${this.#program.path("contrib")}
 `;
     return `loglevel: info
 log_rotate_count: 0
+log_rotate_size: infinity
 hosts: [${this.#domains.map((domain) => `"${domain}"`).join(", ")}]
 acme: {auto: false}
 auth_method: internal
