@@ -164,7 +164,9 @@ export class Upgrade implements Upgrading {
       ...(this.#handover !== null && { gone_with_it: this.#handover.handedOver }),
     });
     try {
-      if (this.#handover !== null && !this.#stopping) await breakwater.takeBack();
+      // A process that stops lets those go that came back to it; nobody else comes in.
+      if (this.#stopping) this.#handover?.rollBack();
+      else if (this.#handover !== null) await breakwater.takeBack();
     } catch (cause) {
       log.error("clients cannot be let in again: restart the edge", { error: messageOf(cause) });
     }
