@@ -1,10 +1,12 @@
 // A client is away for more stanzas than its core keeps: they go into Redis, and come to it wherever it returns.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { after, afterEach, before, describe, test } from "node:test";
 import { type LoginOptions, RawClient, type StreamManagement } from "../support/clients/raw-client.ts";
 import { ALL_CORES, type Core, startCore } from "../support/cores/index.ts";
 import { type SpawnedEdge, spawnEdge } from "../support/edge.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
+import { heirOf } from "../support/upgrade.ts";
 import { until } from "../support/wire.ts";
 
 const SECRET = "what all edges know and nobody else";
@@ -127,6 +129,28 @@ store: { driver: redis, redis: { nodes: ["${redis.address}"], probe_interval: 1 
       again.ack();
       await until(async () => (await keys()).length === 0, "the store has forgotten her");
       await again.end();
+    });
+
+    test("a new process takes the place of hers: what is stored stays acknowledged, and each message comes once", async () => {
+      const edge = await start();
+      const { jid, sm, texts } = await sleeper(edge);
+      const ended = once(edge.process, "exit");
+      edge.process.kill("SIGUSR2");
+      const heir = await heirOf(edge);
+      try {
+        assert.deepEqual(await ended, [0, null]);
+        bob = await RawClient.login(account(edge, "bob"));
+        texts.push(...(await write(edge, jid, 2 * EDGE_LEAVES_THERE)));
+        const alice = await RawClient.authenticated(account(edge, "alice"));
+        assert.equal((await alice.resume(sm)).name, "resumed");
+        assert.deepEqual(await bodies(alice, texts.at(-1)!), texts);
+        assert.equal(await edge.metric("breakwater_sm_resumes_total", { result: "resumed" }), 1);
+        alice.ack();
+        await until(async () => (await keys()).length === 0, "the store has forgotten her");
+        await alice.end();
+      } finally {
+        await heir.stop();
+      }
     });
 
     test("her time is over: after the new login she has each message once", async () => {

@@ -10,7 +10,7 @@ import { startProsody } from "../support/cores/index.ts";
 import { Crowd, when } from "../support/crowd.ts";
 import { spawnEdge } from "../support/edge.ts";
 
-const CLIENTS = Number(process.env["RESTART_CLIENTS"] ?? 300);
+const CLIENTS = Number(process.env["RESTART_CLIENTS"] ?? 150);
 const WORKERS = 3;
 /** Logins a second that the core shall see at most. */
 const RATE = 50;
