@@ -26,7 +26,7 @@ declare module "@xmpp/client" {
   export interface XmppEntity extends EventEmitter {
     status: string;
     jid: { toString(): string } | null;
-    options: { service: string; domain: string };
+    options: { service: string; domain: string; lang?: string };
     socket: (Duplex & { socket?: Duplex; host?: string }) | null;
     streamManagement: StreamManagementState;
     reconnect: { delay: number; stop(): void; start(): void; reconnect(): Promise<void> };
@@ -34,7 +34,8 @@ declare module "@xmpp/client" {
     socketParameters(service: string): Record<string, unknown>;
     _onData(data: Buffer): void;
     parser: { write(text: string): void };
-    start(): Promise<unknown>;
+    connect(service: string): Promise<unknown>;
+    open(options: { domain: string; lang: string | undefined }): Promise<unknown>;
     stop(): Promise<unknown>;
     send(stanza: XmlElement): Promise<void>;
   }

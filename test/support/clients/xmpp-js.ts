@@ -60,12 +60,23 @@ export class XmppJs implements LibraryClient {
     trust(options.ca);
     const client = new XmppJs(options);
     try {
-      await client.entity.start();
+      await client.#start();
     } catch (error) {
       await client.stop();
       throw error;
     }
     return client;
+  }
+
+  // COMPAT: xmpp.js 0.14's own start() begins to wait for "online" before it has written its header, and nobody looks at a
+  // failure that comes until then: a server that is quick with its refusal ends the process.
+  async #start(): Promise<void> {
+    const { domain, service, lang } = this.entity.options;
+    await this.entity.connect(service);
+    const online = once(this.entity, "online", { signal: AbortSignal.timeout(PATIENCE_MS) });
+    online.catch(() => {});
+    await this.entity.open({ domain, lang });
+    await online;
   }
 
   get jid(): string {
