@@ -10,7 +10,7 @@ import { RawClient } from "../support/clients/raw-client.ts";
 const CHROMIUM = "/usr/bin/chromium";
 const OFFLINE_MS = 10_000;
 // Over BOSH strophe.js waits 27 s before its fourth try.
-const PATIENCE_MS = 45_000;
+const PATIENCE_MS = 90_000;
 const ONE = "user1@localhost";
 const TWO = "user2@localhost";
 
