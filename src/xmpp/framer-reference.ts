@@ -56,7 +56,8 @@ export class ReferenceReader {
         else throw malformed(at);
         return;
       case IN_NAME:
-        if (c >= 0x80 ? !isNameChar(c) : NAME[c] === 0) throw malformed(at);
+        // Not below 0x80 either: bytes that are no UTF-8.
+        if (c >= 0 && c < 0x80 ? NAME[c] === 0 : !isNameChar(c)) throw malformed(at);
         return;
       case AFTER_HASH:
         if (c === 0x78) {

@@ -39,7 +39,7 @@ export interface SoakResult {
 
 /** What core and edge keep for one client: low, so that those who sleep are sent more. */
 const CORE_KEEPS = 400;
-const EDGE_KEEPS = 80;
+const EDGE_KEEPS = 320;
 const PROGRESS_EVERY_MS = 10_000;
 
 const SLEEP = {
