@@ -405,6 +405,7 @@ function newSafe(store: Store, options: Config["store"], clock: Clock): Safe {
     clock,
     seconds: (holdSeconds) => recordSeconds(options, holdSeconds),
     refreshDelay: () => refreshDelayMs(options),
+    maxBytes: options.max_session_bytes,
   });
 }
 

@@ -88,13 +88,16 @@ export class Safe {
   readonly seconds: (holdSeconds: number) => number;
   /** When to say that word, in ms from now. */
   readonly refreshDelay: () => number;
+  /** What the store takes of one session. */
+  readonly maxBytes: number;
   readonly #owner: string;
 
-  constructor(store: StanzaStore, { owner, clock, seconds, refreshDelay }: SafeInit) {
+  constructor(store: StanzaStore, { owner, clock, seconds, refreshDelay, maxBytes }: SafeInit) {
     this.store = store;
     this.clock = clock;
     this.seconds = seconds;
     this.refreshDelay = refreshDelay;
+    this.maxBytes = maxBytes;
     this.#owner = owner;
   }
 
@@ -118,11 +121,14 @@ export class Safe {
     if (range === null || range.next <= h + 1) return { epoch, kept: null, stanzas: [] };
     if (range.first > h + 1) return this.trouble("gap");
     const stanzas: StoredStanza[] = [];
+    let room = this.maxBytes;
     for (let more = true; more; ) {
       const page = await this.store.load(id, epoch, h + 1 + stanzas.length, PAGE_BYTES);
       if (typeof page === "string") return this.trouble(page);
       for (const bytes of page.stanzas) {
-        if (!isSealed(bytes)) return this.trouble("garbage");
+        room -= bytes.length;
+        // Nobody stored more than that: a store that goes on and on shall not fill this process.
+        if (room < 0 || stanzas.length >= range.next - h - 1 || !isSealed(bytes)) return this.trouble("garbage");
         stanzas.push({ bytes: bytes.subarray(STAMP_BYTES), queuedAt: bytes.readUInt32BE(0) });
       }
       more = page.more && page.stanzas.length > 0;
@@ -143,7 +149,7 @@ export class Safe {
   }
 }
 
-export type SafeInit = Pick<Safe, "clock" | "seconds" | "refreshDelay"> & { readonly owner: string };
+export type SafeInit = Pick<Safe, "clock" | "seconds" | "refreshDelay" | "maxBytes"> & { readonly owner: string };
 
 /** A stanza as the store has it: the second in which it was due goes before it. */
 export function sealed(bytes: Buffer, start: number, end: number, queuedAt: number): Buffer {

@@ -265,6 +265,16 @@ for (const [what, stanzas, first] of [
   });
 }
 
+test("a store that holds more than any edge would store: the client binds anew, and the core is not asked", async (t) => {
+  const wire = await scene(t, "max_session_bytes: 16384");
+  const id = token();
+  await stored(id, 1, bodies(1, 300).map(message));
+  const { client, core } = await wire.authenticated();
+  assert.equal((await client.resume(held(id, 0))).name, "failed");
+  await client.bind("phone");
+  assert.ok(!core.elements.some(({ name }) => name === "resume"));
+});
+
 test("a stranger with the resume id gets nothing, and its owner stays its owner", async (t) => {
   const wire = await scene(t);
   const id = token();
