@@ -9,30 +9,13 @@ import { CATCH_UP_MS } from "../../src/base/pacer.ts";
 import { startProsody } from "../support/cores/index.ts";
 import { Crowd, when } from "../support/crowd.ts";
 import { spawnEdge } from "../support/edge.ts";
+import { loginsPerSecond, mostWithin } from "../support/prosody-logins.ts";
 
 const CLIENTS = Number(process.env["RESTART_CLIENTS"] ?? 150);
 const WORKERS = 3;
 /** Logins a second that the core shall see at most. */
 const RATE = 50;
 const MESSAGES_PER_SECOND = 100;
-
-/** Logins in each second since `beganAt`, as the core has logged them. */
-function loginsPerSecond(log: string, beganAt: number): number[] {
-  const logins: number[] = [];
-  const first = Math.floor(beganAt / 1000);
-  const year = new Date().getFullYear();
-  for (const [, stamp] of log.matchAll(/^(\w+ \d+ [\d:]+) .*Authenticated as/gm)) {
-    const second = Date.parse(`${year} ${stamp}`) / 1000 - first;
-    if (second >= 0) logins[second] = (logins[second] ?? 0) + 1;
-  }
-  return Array.from(logins, (count) => count ?? 0);
-}
-
-/** The most within so many seconds. */
-function mostWithin(seconds: number, counts: readonly number[]): number {
-  const sums = counts.map((_, i) => counts.slice(i, i + seconds).reduce((sum, count) => sum + count, 0));
-  return Math.max(...sums);
-}
 
 // At ejabberd 23.01 messages that arrive while it resumes a session may be lost, doubled or late, without an edge, too.
 test(`${WORKERS} workers are restarted under ${CLIENTS} clients: nobody logs in anew, nothing is lost, and the core is not stormed`, async (t) => {
