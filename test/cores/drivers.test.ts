@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { LIBRARIES, type LibraryClient, RawClient, Slixmpp, XmppJs } from "../support/clients/index.ts";
+import { resumesAfterSilentCut } from "../support/clients/silent-cut.ts";
 import { ALL_CORES, type Core, startCore } from "../support/cores/index.ts";
 import { WeakLink } from "../support/weak-link.ts";
 
@@ -134,19 +135,8 @@ for (const kind of ALL_CORES) {
           const other = await RawClient.login(bob());
           other.presence();
           await other.fence();
-          relay.cut("silent");
-          await client.message(other.jid!, "sent into the tunnel");
-          await client.cut();
-          other.message(client.jid, "while you were away");
-          await other.fence();
-          assert.equal(await client.reconnect(), "resumed");
           assert.equal(client.jid, "alice@chat.example/cut");
-          assert.deepEqual(await client.bodies(1), ["while you were away"]);
-          await client.fence();
-          await other.fence();
-          assert.deepEqual(other.takeBodies(), client.resendsUnacked ? ["sent into the tunnel"] : []);
-          await client.stop();
-          await other.end();
+          await resumesAfterSilentCut(client, other, relay);
         });
       });
     }

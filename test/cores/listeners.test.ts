@@ -27,6 +27,12 @@ describe("an edge in front of ejabberd", () => {
       return edge;
     });
 
+  const logsIn = async ({ tls: port, ca }: TestEdge) => {
+    const client = await RawClient.login({ ...login, port, tls: "direct", ca, domain: "one.example" });
+    await client.fence();
+    await client.end();
+  };
+
   test("one listener serves several domains, by the stream's `to`, whatever the SNI", async (t) => {
     const edge = await edgeFor(t);
     for (const [domain, servername] of [
@@ -105,15 +111,7 @@ describe("an edge in front of ejabberd", () => {
 
   test("the core may be reached over a unix socket", async (t) => {
     const edge = await edgeFor(t, { connect: `unix:${core.unixPath}` });
-    const client = await RawClient.login({
-      ...login,
-      port: edge.tls,
-      tls: "direct",
-      ca: edge.ca,
-      domain: "one.example",
-    });
-    await client.fence();
-    await client.end();
+    await logsIn(edge);
   });
 
   test("the core may be reached over TLS, and its certificate is checked", async (t) => {
@@ -121,15 +119,7 @@ describe("an edge in front of ejabberd", () => {
     const tls = (servername: string) =>
       `    tls: { ca: ${core.ca}, servername: ${servername} }\n    mechanisms: [PLAIN, SCRAM-SHA-1, SCRAM-SHA-256]`;
     const edge = await edgeFor(t, { connect, coreConfig: tls("one.example") });
-    const client = await RawClient.login({
-      ...login,
-      port: edge.tls,
-      tls: "direct",
-      ca: edge.ca,
-      domain: "one.example",
-    });
-    await client.fence();
-    await client.end();
+    await logsIn(edge);
 
     const wrong = await edgeFor(t, { connect, coreConfig: tls("other.example") });
     const refused = await RawClient.connect({ port: wrong.tls, tls: "direct", ca: wrong.ca, domain: "one.example" });

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { LIBRARIES, type LibraryClient, RawClient, Slixmpp, XmppJs } from "../support/clients/index.ts";
+import { resumesAfterSilentCut } from "../support/clients/silent-cut.ts";
 import { ALL_CORES, type Core, startCore } from "../support/cores/index.ts";
 import { type SpawnedEdge, spawnEdge } from "../support/edge.ts";
 import { WeakLink } from "../support/weak-link.ts";
@@ -86,19 +87,8 @@ for (const kind of ALL_CORES) {
           await client.fence();
           await smOn(client);
           const other = await friend();
-          relay.cut("silent");
-          await client.message(other.jid!, "sent into the tunnel");
-          await client.cut();
-          other.message(client.jid, "while you were away");
-          await other.fence();
-          assert.equal(await client.reconnect(), "resumed");
           assert.equal(client.jid, `alice@${DOMAIN}/cut`);
-          assert.deepEqual(await client.bodies(1), ["while you were away"]);
-          await client.fence();
-          await other.fence();
-          assert.deepEqual(other.takeBodies(), client.resendsUnacked ? ["sent into the tunnel"] : []);
-          await client.stop();
-          await other.end();
+          await resumesAfterSilentCut(client, other, relay);
         });
       });
     }

@@ -87,6 +87,7 @@ export abstract class ProcessClient {
     createInterface({ input: this.#child.stdout! }).on("line", (line) => this.#report(JSON.parse(line) as Report));
   }
 
+  abstract readonly options: LibraryOptions;
   protected abstract encode(id: number, command: string, args: Record<string, unknown>): string;
 
   /** Runs a command and answers its report. */
@@ -112,7 +113,14 @@ export abstract class ProcessClient {
     return (await this.messages.next(count, "a message")).map((message) => message.body);
   }
 
-  protected async finished(): Promise<void> {
+  async reconnect(to: { host?: string; port: number } = this.options): Promise<"resumed" | "new"> {
+    const answer = await this.call("reconnect", { host: to.host ?? "127.0.0.1", port: to.port });
+    this.jid = answer["jid"] as string;
+    return answer["how"] as "resumed" | "new";
+  }
+
+  async stop(): Promise<void> {
+    await this.call("stop").catch(() => {});
     this.#child.stdin!.end();
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), 5000); // and it keeps us here
     await this.#exited;

@@ -88,15 +88,4 @@ export class Slixmpp extends ProcessClient implements LibraryClient {
   async cut(): Promise<void> {
     await this.call("cut");
   }
-
-  async reconnect(to: { host?: string; port: number } = this.options): Promise<"resumed" | "new"> {
-    const answer = await this.call("reconnect", { host: to.host ?? "127.0.0.1", port: to.port });
-    this.jid = answer["jid"] as string;
-    return answer["how"] as "resumed" | "new";
-  }
-
-  async stop(): Promise<void> {
-    await this.call("stop").catch(() => {});
-    await this.finished();
-  }
 }

@@ -83,17 +83,6 @@ export class Strophe extends ProcessClient implements LibraryClient {
     await this.call("cut");
     await this.events.take((report) => report.event === "disconnected", "the end of the connection");
   }
-
-  async reconnect(to: { host?: string; port: number } = this.options): Promise<"resumed" | "new"> {
-    const answer = await this.call("reconnect", { host: to.host ?? "127.0.0.1", port: to.port });
-    this.jid = answer["jid"] as string;
-    return answer["how"] as "resumed" | "new";
-  }
-
-  async stop(): Promise<void> {
-    await this.call("stop").catch(() => {});
-    await this.finished();
-  }
 }
 
 function escapeField(text: string): string {
