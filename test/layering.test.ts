@@ -12,7 +12,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   features: ["base", "xmpp", "session"],
   edge: ["base", "xmpp", "session", "tls"],
   upstream: ["base", "xmpp", "session", "tls"],
-  store: ["base"],
+  store: ["base", "stanza-store.ts"],
   ops: ["base", "session"],
   config: ["base", "options.ts"],
   "breakwater.ts": ["base", "xmpp", "session", "features", "edge", "tls", "upstream", "store", "ops", "config"],

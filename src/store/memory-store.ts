@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../base/clock.ts";
+import type { Fenced, Offsets, SessionRecord, SessionState, Store } from "../session/stanza-store.ts";
 import { storeErrors, storeUp } from "./metrics.ts";
 import type { StoreOptions } from "./options.ts";
-import type { Fenced, Offsets, SessionRecord, SessionState, Store } from "./store.ts";
 
 const SWEEP_MS = 30_000;
 /** What a session takes here without its stanzas. */

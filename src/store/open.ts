@@ -1,9 +1,9 @@
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import type { Store } from "../session/stanza-store.ts";
 import { MemoryStore } from "./memory-store.ts";
 import type { StoreOptions } from "./options.ts";
 import { RedisStore } from "./redis-store.ts";
-import type { Store } from "./store.ts";
 
 /**
  * The store that the configuration names. Does not wait for Redis: until it answers, the store is unavailable and

@@ -1,8 +1,8 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import type { Unavailable } from "../session/stanza-store.ts";
 import { storeErrors, storeSeconds, storeUp } from "./metrics.ts";
 import { type Trouble, troubleOf } from "./redis-trouble.ts";
-import type { Unavailable } from "./store.ts";
 
 /** Bytes that may be on their way to Redis at once: a burst of logins fits, a Redis that hangs does not take the memory. */
 const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;

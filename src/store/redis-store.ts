@@ -1,11 +1,20 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import type {
+  Claim,
+  Fenced,
+  Loaded,
+  Lost,
+  SessionRecord,
+  SessionState,
+  Store,
+  Unavailable,
+} from "../session/stanza-store.ts";
 import type { StoreOptions } from "./options.ts";
 import { createRedisClient, type RedisClient } from "./redis-client.ts";
 import { RedisGuard } from "./redis-guard.ts";
 import { SCRIPTS, type ScriptName } from "./redis-scripts.ts";
-import type { Claim, Fenced, Loaded, Lost, SessionRecord, SessionState, Store, Unavailable } from "./store.ts";
 
 /** The store that several edges share. Each operation is one script and one round trip. */
 export class RedisStore implements Store {

@@ -1,4 +1,4 @@
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/session/stanza-store.ts";
 import { granted, stanza } from "./support.ts";
 
 /** What went wrong on the way of a claimant: it died after so many answers, or one answer of the store did not arrive. */

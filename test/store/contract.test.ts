@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { systemClock } from "../../src/base/clock.ts";
+import type { Store } from "../../src/session/stanza-store.ts";
 import { MemoryStore } from "../../src/store/memory-store.ts";
-import type { Store } from "../../src/store/store.ts";
 import { TurnedClock } from "../support/clock.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 import { granted, openReady, optionsWith, redisOptionsOf, STATE, stanza, stanzas } from "./support.ts";

@@ -3,9 +3,9 @@ import { resolve } from "node:path";
 import { PassThrough } from "node:stream";
 import { systemClock } from "../../src/base/clock.ts";
 import { createLog } from "../../src/base/log.ts";
+import type { Store } from "../../src/session/stanza-store.ts";
 import { openStore } from "../../src/store/open.ts";
 import { type StoreOptions, storeOptions } from "../../src/store/options.ts";
-import type { Store } from "../../src/store/store.ts";
 import { type RedisServer, until } from "../support/redis.ts";
 
 /** Options as from a file: what is not given has its default. `redis` may hold values that a file may not. */

@@ -1,5 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import { meter } from "../../base/meter.ts";
+import type { Claim, Fenced, Lost, Store, Unavailable } from "../../session/stanza-store.ts";
 import { isStanza } from "../../xmpp/frame.ts";
 import { type FramerLimits, StanzaFramer } from "../../xmpp/framer.ts";
 
@@ -12,41 +13,6 @@ const troubles = meter.counter(
   "What kept stanzas from being stored or found: of a session or a client that returns",
   ["trouble"],
 );
-
-type Fenced = "fenced";
-type Lost = "lost";
-type Unavailable = "unavailable";
-
-/** What sessions need of the store (its promises: src/store/store.ts). */
-export interface StanzaStore {
-  claim(id: string, owner: string, ttlSeconds: number): Promise<StoreClaim | Unavailable>;
-  append(
-    id: string,
-    epoch: number,
-    firstSequence: number,
-    stanzas: readonly Buffer[],
-    ttlSeconds: number,
-  ): Promise<"stored" | Fenced | "full" | Lost | Unavailable>;
-  load(
-    id: string,
-    epoch: number,
-    fromSequence: number,
-    maxBytes: number,
-  ): Promise<StoredPage | Fenced | Lost | Unavailable>;
-  trim(id: string, epoch: number, throughSequence: number): Promise<"trimmed" | Fenced | Lost | Unavailable>;
-  release(id: string, epoch: number): Promise<"released" | Fenced | Unavailable>;
-}
-
-interface StoreClaim {
-  readonly epoch: number;
-  readonly record: { readonly stanzas: { readonly first: number; readonly next: number } | null } | null;
-}
-
-interface StoredPage {
-  readonly first: number;
-  readonly stanzas: readonly Buffer[];
-  readonly more: boolean;
-}
 
 /** Stanzas of a session that the store has: the core's numbers `first` up to and without `next`. */
 export interface Kept {
@@ -82,7 +48,7 @@ const STREAM = Buffer.from(
  * process, over a store that several share. `owner`: this process, for whoever looks into the store.
  */
 export class Safe {
-  readonly store: StanzaStore;
+  readonly store: Store;
   readonly clock: Clock;
   /** For how long something is kept without another word, in seconds, for a session with this hold time. */
   readonly seconds: (holdSeconds: number) => number;
@@ -92,7 +58,7 @@ export class Safe {
   readonly maxBytes: number;
   readonly #owner: string;
 
-  constructor(store: StanzaStore, { owner, clock, seconds, refreshDelay, maxBytes }: SafeInit) {
+  constructor(store: Store, { owner, clock, seconds, refreshDelay, maxBytes }: SafeInit) {
     this.store = store;
     this.clock = clock;
     this.seconds = seconds;
@@ -101,7 +67,7 @@ export class Safe {
     this.#owner = owner;
   }
 
-  claim(id: string, holdSeconds: number): Promise<StoreClaim | Unavailable> {
+  claim(id: string, holdSeconds: number): Promise<Claim | Unavailable> {
     return this.store.claim(id, this.#owner, this.seconds(holdSeconds));
   }
 
