@@ -280,7 +280,7 @@ class Edge implements Breakwater {
 
   /** By its number in `#places`. */
   async #openOne(number: number, socket: SocketHandle | null): Promise<void> {
-    if (number > 0) this.#addresses[number - 1] = await this.#listeners[number - 1]!.listen(socket);
+    if (number !== OPS) this.#addresses[number - 1] = await this.#listeners[number - 1]!.listen(socket);
     else if (this.#seat === null) await this.#openOps(socket);
   }
 
@@ -313,7 +313,7 @@ class Edge implements Breakwater {
     this.#host.succeeded = false;
     this.#handover?.rollBack();
     this.#handover = null;
-    await this.#openOps(null);
+    await this.#openOne(OPS, null);
     if (!(await this.drainer.abort())) await this.#letIn();
   }
 
@@ -386,7 +386,10 @@ class Edge implements Breakwater {
   }
 }
 
-/** Every place at which an edge with this configuration listens: its ops server, then its listeners in order. */
+/** The number of the ops server's place; the others are those of the listeners, in order. */
+const OPS = 0;
+
+/** Every place at which an edge with this configuration listens. */
 function placesOf({ listeners, ops }: Config): string[] {
   const clients = listeners.map(({ listen }) => `${listen.host}:${listen.port}`);
   return [`ops ${ops.listen.host}:${ops.listen.port}`, ...clients];

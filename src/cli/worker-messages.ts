@@ -1,4 +1,5 @@
 import type { Reading } from "../ops/metrics.ts";
+import type { NewWord, OldWord, OldWorker, Progress, Step } from "./upgrade/messages.ts";
 
 /** The first thing that a worker hears. Configurations travel as the texts of their files, secrets and all. */
 export interface StartOrder {
@@ -12,6 +13,8 @@ export interface StartOrder {
   readonly current: string;
   /** For TLS tickets that every worker opens, where the configuration has none. */
   readonly ticketSecret: string;
+  /** The worker whose place it takes, if any. */
+  readonly before: OldWorker | null;
 }
 
 /** What a supervisor asks its workers for, and what they answer. */
@@ -19,6 +22,9 @@ export interface Questions {
   /** Null: it counts from now on; else why it cannot. */
   reload: { readonly text: string; readonly answer: string | null };
   report: { readonly text: null; readonly answer: WorkerReport };
+  /** Another worker takes its place. `alone`: no other worker lets clients go meanwhile. Null: done; else why not. */
+  step: { readonly text: { readonly step: Step; readonly alone: boolean }; readonly answer: string | null };
+  progress: { readonly text: null; readonly answer: Progress };
 }
 
 export interface WorkerReport {
@@ -30,12 +36,20 @@ export interface WorkerReport {
 export type Order =
   | StartOrder
   | { readonly do: "stop" }
-  /** Let all clients go at the pace of the whole edge, as no other worker does meanwhile; then stop. */
-  | { readonly do: "retire" }
+  /** What its heir says to it, and the worker whose place it takes. Sockets travel beside the words. */
+  | { readonly do: "heir-said"; readonly word: NewWord }
+  | { readonly do: "before-said"; readonly word: OldWord }
+  /** `serve`: its ports are its own again. */
+  | { readonly do: "heir-gone"; readonly why: string; readonly serve: boolean }
+  | { readonly do: "before-gone" }
   | {
       [Ask in keyof Questions]: { readonly do: Ask; readonly id: number; readonly text: Questions[Ask]["text"] };
     }[keyof Questions];
 
 export type Word =
   | { readonly said: "serving" }
+  | { readonly said: "to-heir"; readonly word: OldWord }
+  | { readonly said: "to-before"; readonly word: NewWord }
+  /** Its heir does not answer, or not rightly. */
+  | { readonly said: "heir-useless" }
   | { readonly said: "answer"; readonly id: number; readonly answer: unknown };

@@ -1,8 +1,9 @@
+import type { SendHandle } from "node:child_process";
 import { rmdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import { createLog, type Log } from "../base/log.ts";
-import { type Breakwater, start } from "../breakwater.ts";
+import { type Breakwater, type SocketHandle, start } from "../breakwater.ts";
 import { afterReload } from "../config/changes.ts";
 import { type LoadedConfig, parseConfig } from "../config/load.ts";
 import { ConfigMistakes } from "../config/mistakes.ts";
@@ -13,6 +14,10 @@ import { EXIT } from "./exit-codes.ts";
 import { shareOf } from "./share.ts";
 import { tellStartTrouble } from "./start-trouble.ts";
 import { surviveErrors } from "./survive.ts";
+import { Forerunner } from "./upgrade/forerunner.ts";
+import type { Step } from "./upgrade/messages.ts";
+import { RelayBefore, RelayHeir } from "./upgrade/relay.ts";
+import { Succession } from "./upgrade/succession.ts";
 import type { Order, StartOrder, Word, WorkerReport } from "./worker-messages.ts";
 
 /**
@@ -39,14 +44,17 @@ class Worker {
   #whole: Config | null = null;
   #breakwater: Breakwater | null = null;
   #stopping = false;
+  /** While another one takes its place. */
+  #succession: Succession | null = null;
+  readonly #channel: RelayBefore;
+  readonly #before: Forerunner | null;
 
   constructor(order: StartOrder) {
     this.#order = order;
-    process.on("message", (next: Order) => this.#obey(next));
-    process.on("disconnect", () => {
-      this.#log.error("the supervisor is gone: this worker stops; start breakwater again");
-      this.#stop();
-    });
+    this.#channel = new RelayBefore((word) => this.#say({ said: "to-before", word }));
+    this.#before = order.before === null ? null : new Forerunner(order.before.pid, this.#channel);
+    process.on("message", (next: Order, socket?: unknown) => this.#obey(next, (socket ?? null) as SocketHandle | null));
+    process.on("disconnect", () => this.#orphaned());
     // A terminal and systemd tell every process: once is enough, and the supervisor says the rest.
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => this.#stop());
     for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const) process.on(signal, () => {});
@@ -56,23 +64,44 @@ class Worker {
   async start(): Promise<number | null> {
     const { number, sockets, started, current } = this.#order;
     const first = this.#parse(started);
-    if (first instanceof ConfigMistakes) return tellMistakes(first);
+    if (first instanceof ConfigMistakes) return await this.#mistaken(first);
     const latest = current === started ? first : this.#parse(current);
-    if (latest instanceof ConfigMistakes) return tellMistakes(latest);
+    if (latest instanceof ConfigMistakes) return await this.#mistaken(latest);
     this.#started = first.config;
     this.#log = createLog({ level: first.config.log.level }).with({ worker: number });
     surviveErrors(this.#log);
     try {
       const config = this.#share(latest.config);
       this.#whole = latest.config;
-      this.#breakwater = await start({ config, log: this.#log, seat: { number, sockets } });
+      const before = this.#before;
+      await before?.meet();
+      const seat = { number, sockets, before: this.#order.before?.door ?? null };
+      this.#breakwater = await start({ config, log: this.#log, seat, ...(before !== null && { before }) });
     } catch (error) {
+      await this.#before?.refuse(messageOf(error));
       return tellStartTrouble(error, number);
     }
-    this.#log.info("worker started", { pid: process.pid });
+    await this.#before?.serves();
+    const { before } = this.#order;
+    this.#log.info("worker started", { pid: process.pid, ...(before !== null && { in_place_of: before.pid }) });
     if (this.#stopping) await this.#end();
-    this.#say({ said: "serving" });
+    void this.#say({ said: "serving" });
+    if (this.#before !== null) void this.#follow(this.#before);
     return null;
+  }
+
+  async #mistaken(mistakes: ConfigMistakes): Promise<number> {
+    await this.#before?.refuse(`the configuration is wrong: ${mistakes.lines().join("; ")}`);
+    return tellMistakes(mistakes);
+  }
+
+  async #follow(before: Forerunner): Promise<void> {
+    const report = await before.over;
+    this.#breakwater!.inherited(report?.how ?? null);
+    await before.settled();
+    const { how, ...facts } = report ?? {};
+    if (report === null) this.#log.error("the worker before this one ended before it was through", { pid: before.pid });
+    this.#log.info("took the place of the worker before", { pid: before.pid, ...facts, ...how });
   }
 
   #parse(text: string): LoadedConfig | ConfigMistakes {
@@ -84,9 +113,17 @@ class Worker {
     return shareOf(afterReload(this.#started!, config), sockets.length, ticketSecret);
   }
 
-  #obey(order: Order): void {
+  #obey(order: Order, socket: SocketHandle | null): void {
     if (order.do === "stop") this.#stop();
-    if (order.do === "retire") void this.#retire();
+    if (order.do === "heir-said") this.#succession?.heirSaid(order.word);
+    if (order.do === "heir-gone") void this.#succession?.heirGone(order.why, order.serve);
+    if (order.do === "before-said") this.#channel.onWord(order.word, socket);
+    if (order.do === "before-gone") this.#channel.ended();
+    if (order.do === "step") {
+      const { step, alone } = order.text;
+      void this.#step(step, alone).then((answer) => this.#answer(order.id, answer));
+    }
+    if (order.do === "progress") this.#answer(order.id, this.#succession?.progress);
     if (order.do === "reload") void this.#reload(order.text).then((answer) => this.#answer(order.id, answer));
     if (order.do === "report") void this.#report().then((answer) => this.#answer(order.id, answer));
   }
@@ -107,11 +144,32 @@ class Worker {
     return { metrics: await this.#metrics.read(), failing: this.#breakwater?.failures() ?? [] };
   }
 
-  // A stop has a time limit, for which it hurries; this has none.
-  async #retire(): Promise<void> {
-    const { drainer } = this.#breakwater!;
-    drainer.begin({ rate: this.#whole!.drain.rate });
-    await drainer.finished();
+  #step(step: Step, alone: boolean): Promise<string | null> {
+    if (this.#stopping || this.#breakwater === null) return Promise.resolve("it is stopping");
+    if (step === "meet") this.#succession = this.#newSuccession(this.#breakwater);
+    // A stop has a time limit, for which it hurries; this has none.
+    return this.#succession!.take(step, alone ? this.#whole!.drain.rate : null);
+  }
+
+  #newSuccession(breakwater: Breakwater): Succession {
+    const channel = new RelayHeir(
+      (word, socket) => this.#say({ said: "to-heir", word }, socket),
+      () => void this.#say({ said: "heir-useless" }),
+    );
+    const succession = new Succession(breakwater, channel, this.#log);
+    void succession.over.then((ends) => {
+      this.#succession = null;
+      if (ends) this.#stop();
+    });
+    return succession;
+  }
+
+  // What a heir has and what it has not, only the supervisor could tell; what comes from the worker before this one is
+  // another process's again. With the end of this one, each session is the other's or its core's.
+  #orphaned(): void {
+    this.#log.error("the supervisor is gone: this worker stops; start breakwater again");
+    if (this.#succession?.isUndecided || (this.#before !== null && this.#breakwater === null))
+      process.exit(EXIT.software);
     this.#stop();
   }
 
@@ -124,6 +182,7 @@ class Worker {
 
   async #end(): Promise<never> {
     try {
+      await this.#succession?.stop();
       await this.#breakwater?.stop();
     } catch (error) {
       this.#log.error("stopping went wrong", { error: messageOf(error) });
@@ -141,10 +200,14 @@ class Worker {
   }
 
   #answer(id: number, answer: unknown): void {
-    this.#say({ said: "answer", id, answer });
+    void this.#say({ said: "answer", id, answer });
   }
 
-  #say(word: Word): void {
-    if (process.connected) process.send?.(word, undefined, undefined, () => {});
+  /** Resolves when it is on its way, or there is no supervisor any more. */
+  #say(word: Word, socket: SocketHandle | null = null): Promise<void> {
+    return new Promise((resolve) => {
+      if (!process.connected) return resolve();
+      process.send?.(word, (socket ?? undefined) as SendHandle | undefined, undefined, () => resolve());
+    });
   }
 }

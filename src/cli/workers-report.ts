@@ -27,22 +27,26 @@ export class WorkersReport {
   }
 
   async #metrics(): Promise<string> {
-    for (const [worker, report] of await this.#ask()) {
+    const { serving, leaving } = this.#fleet;
+    for (const worker of leaving) this.#remember(worker, `${worker.number}-old`);
+    for (const [worker, report] of await this.#ask([...leaving, ...serving])) {
       if (report === undefined) continue;
-      const name = String(worker.number);
-      // Its predecessor may have had the same number.
-      for (const [other, known] of this.#seen) if (known === name && other !== worker) this.#leave(other);
-      this.#remember(worker);
-      this.#all.told(name, report.metrics);
+      if (!leaving.includes(worker)) this.#remember(worker, String(worker.number));
+      const name = this.#seen.get(worker);
+      if (name !== undefined) this.#all.told(name, report.metrics);
     }
     this.#all.told("supervisor", (await this.#own.read()).filter(isAboutSupervisor));
     return this.#all.text();
   }
 
-  #remember(worker: WorkerProcess): void {
-    if (this.#seen.has(worker)) return;
-    this.#seen.set(worker, String(worker.number));
-    void worker.ended.then(() => this.#leave(worker));
+  #remember(worker: WorkerProcess, name: string): void {
+    const before = this.#seen.get(worker);
+    if (before === name) return;
+    // One that ended may have had the same name.
+    for (const [other, known] of this.#seen) if (known === name) this.#leave(other);
+    this.#seen.set(worker, name);
+    if (before !== undefined) this.#all.renamed(before, name);
+    else void worker.ended.then(() => this.#leave(worker));
   }
 
   #leave(worker: WorkerProcess): void {
@@ -52,7 +56,7 @@ export class WorkersReport {
 
   /** One that is ready is enough: the kernel sends clients only to workers that listen. */
   async #failures(): Promise<{ name: string; reason: string }[]> {
-    const reports = await this.#ask();
+    const reports = await this.#ask(this.#fleet.serving);
     if (reports.some(([, report]) => report?.failing.length === 0)) return [];
     const failing = reports.flatMap(([{ number }, report]) => {
       const reasons = report?.failing ?? [{ name: "answer", reason: "it does not answer" }];
@@ -61,10 +65,9 @@ export class WorkersReport {
     return failing.length > 0 ? failing : [{ name: "workers", reason: "none accepts clients" }];
   }
 
-  #ask(): Promise<[WorkerProcess, WorkerReport | undefined][]> {
-    const { serving } = this.#fleet;
+  #ask(workers: readonly WorkerProcess[]): Promise<[WorkerProcess, WorkerReport | undefined][]> {
     return Promise.all(
-      serving.map(async (worker): Promise<[WorkerProcess, WorkerReport | undefined]> => {
+      workers.map(async (worker): Promise<[WorkerProcess, WorkerReport | undefined]> => {
         return [worker, await worker.ask("report", null, PATIENCE_MS)];
       }),
     );

@@ -16,6 +16,13 @@ export class WorkersMetrics {
     this.#last.set(worker, readings);
   }
 
+  /** Another process has its name from now on. */
+  renamed(from: string, to: string): void {
+    const told = this.#last.get(from);
+    this.#last.delete(from);
+    if (told !== undefined) this.#last.set(to, told);
+  }
+
   /** The process has ended: of what it told only the counts remain. */
   left(worker: string): void {
     const told = this.#last.get(worker) ?? [];

@@ -35,6 +35,7 @@ export class Handover {
   // The dormant ones are the heir's, or stay.
   readonly #decided: Promise<void>;
   #decide = () => {};
+  #isAlone = false;
 
   /** `find`: the session that a resume id belongs to. */
   constructor(host: Host, heir: Heir, find: (id: string) => Session | null) {
@@ -78,9 +79,15 @@ export class Handover {
     this.#decide();
   }
 
+  /** The same when its ports are not this process's: whoever is still here is let go as in any drain. */
+  alone(): void {
+    this.#isAlone = true;
+    this.rollBack();
+  }
+
   /** A client's turn. Null: it cannot go to the heir. */
   letGo(client: Leaving): Departure | null {
-    if (!(client instanceof Session) || !mayGo(client)) return null;
+    if (this.#isAlone || !(client instanceof Session) || !mayGo(client)) return null;
     void this.#move(client);
     return "handed-over";
   }
@@ -116,6 +123,7 @@ export class Handover {
       this.#forget(number);
       return true;
     } catch {
+      if (this.#isAlone) session.leave(null);
       return false; // the heir is gone: whoever watches it rolls back
     }
   }

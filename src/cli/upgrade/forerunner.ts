@@ -8,6 +8,7 @@ import {
   type SocketHandle,
 } from "../../breakwater.ts";
 import { version } from "../version.ts";
+import { type BeforeChannel, ParentBefore } from "./channel.ts";
 import { type NewWord, type OldWord, type Report, SUCCEEDS } from "./messages.ts";
 
 /** An old process that says nothing for so long is frozen: nobody knows what became of its sessions. */
@@ -23,6 +24,7 @@ export class Forerunner implements Before {
   places: readonly string[] = [];
   /** How the handover went, once it is over; null when that process has ended before. */
   readonly over: Promise<Report | null>;
+  readonly #channel: BeforeChannel;
   readonly #sockets: (SocketHandle | null)[] = [];
   readonly #parts = new Map<number, Buffer[]>();
   readonly #claims = new Map<number, (here: boolean) => void>();
@@ -39,11 +41,12 @@ export class Forerunner implements Before {
   static find(): Forerunner | null {
     const pid = Number(process.env[SUCCEEDS]);
     delete process.env[SUCCEEDS]; // for whatever this process starts
-    return process.connected && pid > 0 ? new Forerunner(pid) : null;
+    return process.connected && pid > 0 ? new Forerunner(pid, new ParentBefore()) : null;
   }
 
-  private constructor(pid: number) {
+  constructor(pid: number, channel: BeforeChannel) {
     this.pid = pid;
+    this.#channel = channel;
     this.#met = new Promise((resolve) => {
       this.#meet = resolve;
     });
@@ -53,10 +56,8 @@ export class Forerunner implements Before {
     this.over = new Promise((resolve) => {
       this.#end = resolve;
     });
-    process.on("message", (word: OldWord, socket?: unknown) =>
-      this.#hear(word, (socket ?? null) as SocketHandle | null),
-    );
-    process.once("disconnect", () => void this.#gone());
+    channel.onWord = (word, socket) => this.#hear(word, socket);
+    channel.onGone = () => void this.#gone();
   }
 
   /** Resolves when it is known where that process listens. */
@@ -92,7 +93,7 @@ export class Forerunner implements Before {
   }
 
   claim(id: string): Promise<boolean> {
-    if (!process.connected) return Promise.resolve(false);
+    if (!this.#channel.isOpen) return Promise.resolve(false);
     const ask = ++this.#lastAsk;
     return new Promise((resolve) => {
       const patience = setTimeout(() => this.#claimed(ask, false), CLAIM_MS);
@@ -162,10 +163,7 @@ export class Forerunner implements Before {
   }
 
   #say(word: NewWord): Promise<void> {
-    return new Promise((resolve) => {
-      if (!process.connected) return resolve();
-      process.send?.(word, undefined, undefined, () => resolve());
-    });
+    return this.#channel.send(word);
   }
 }
 

@@ -3,7 +3,12 @@ import type { Departure } from "../../breakwater.ts";
 /** What an old process and the new one that it has started say to each other. Sockets travel beside the words. */
 export type OldWord =
   /** The answer to `hello`: who it is, and where it listens. */
-  | { readonly do: "meet"; readonly pid: number; readonly places: readonly string[] }
+  | {
+      readonly do: "meet";
+      readonly pid: number;
+      readonly places: readonly string[];
+      readonly workers?: readonly OldWorker[];
+    }
   /** The socket of the place with this number. */
   | { readonly do: "port"; readonly number: number }
   /** A session, serialised: parts, then the last one with its core's socket. */
@@ -14,7 +19,17 @@ export type OldWord =
   | { readonly do: "open" }
   | { readonly do: "claimed"; readonly ask: number; readonly here: boolean }
   /** Nothing is left. */
-  | { readonly do: "farewell"; readonly report: Report };
+  | { readonly do: "farewell"; readonly report: Report }
+  /** Between supervisors: what a worker says to the one that takes its place. */
+  | { readonly do: "worker"; readonly number: number; readonly word: OldWord }
+  | { readonly do: "worker-gone"; readonly number: number };
+
+/** A worker whose place another one takes. */
+export interface OldWorker {
+  readonly pid: number;
+  /** Its Unix socket, on which it takes requests for sessions that it still has. */
+  readonly door: string;
+}
 
 export type NewWord =
   | { readonly said: "hello"; readonly format: number; readonly version: string }
@@ -25,7 +40,10 @@ export type NewWord =
   | { readonly said: "serving" }
   /** Has a client that wants this session. */
   | { readonly said: "claims"; readonly ask: number; readonly id: string }
-  | { readonly said: "settled" };
+  | { readonly said: "settled" }
+  /** Between supervisors: what a worker says to the one whose place it takes. */
+  | { readonly said: "worker"; readonly number: number; readonly word: NewWord }
+  | { readonly said: "worker-gone"; readonly number: number };
 
 /** How the handover went. */
 export interface Report {
@@ -34,6 +52,23 @@ export interface Report {
   readonly handedOver: number;
   readonly dormant: number;
   /** What became of connected clients and of sessions that could not go. */
+  readonly how: Readonly<Record<Departure, number>>;
+}
+
+/**
+ * What a supervisor asks its workers for, one step after the other, when others take their places: get to know the heir,
+ * close the ports and send the dormant sessions, let the heir open the ports, and leave all that to it and let the
+ * connected clients go. Up to the last one everything can be taken back.
+ */
+export type Step = "meet" | "offer" | "open" | "commit";
+
+/** How far it is. */
+export interface Progress {
+  readonly handedOver: number;
+  readonly dormant: number;
+  /** Connected clients that are still to go, of how many. */
+  readonly left: number;
+  readonly total: number;
   readonly how: Readonly<Record<Departure, number>>;
 }
 

@@ -1,8 +1,7 @@
-import { type ChildProcess, type SendHandle, spawn } from "node:child_process";
 import { serialize } from "node:v8";
 import { ESTATE_FORMAT, type Heir, type OpenPort, type SessionEstate, type SocketHandle } from "../../breakwater.ts";
-import { type NewWord, type OldWord, type Report, SUCCEEDS } from "./messages.ts";
-import type { Program } from "./program.ts";
+import type { HeirChannel } from "./channel.ts";
+import type { NewWord, OldWord, Report } from "./messages.ts";
 
 /** What a new process may take to check its configuration and to look at its cores. */
 const START_MS = 60_000;
@@ -13,36 +12,24 @@ const PART_BYTES = 128 * 1024;
 
 /** The new process, as the old one sees it. What it is asked rejects, once it is gone, with an error that says why. */
 export class Successor implements Heir {
-  readonly pid: number | undefined;
   /** Resolves when it has ended, with words for the operator. */
   readonly gone: Promise<string>;
   version = "";
-  readonly #child: ChildProcess;
+  readonly #channel: HeirChannel;
   readonly #answers = new Map<string, (word: NewWord) => void>();
   readonly #claim: (id: string) => Promise<boolean>;
   #why: string | null = null;
-  #isGone = false;
 
   /** `claim`: a client of it wants the session with this resume id. */
-  constructor({ file, args }: Program, claim: (id: string) => Promise<boolean>) {
+  constructor(channel: HeirChannel, claim: (id: string) => Promise<boolean>) {
+    this.#channel = channel;
     this.#claim = claim;
-    // On its own: neither the end of this process nor a Ctrl-C for it is the new one's.
-    this.#child = spawn(file, [...args], {
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
-      detached: true,
-      serialization: "advanced",
-      env: { ...process.env, [SUCCEEDS]: String(process.pid) },
-    });
-    this.pid = this.#child.pid;
-    this.gone = new Promise((resolve) => {
-      const end = (how: string): void => {
-        this.#isGone = true;
-        resolve(this.#why ?? how);
-      };
-      this.#child.on("error", (error) => this.pid === undefined && end(`${file} cannot be started: ${error.message}`));
-      this.#child.once("exit", (code, signal) => end(`the new process ended (${signal ?? `code ${code}`})`));
-    });
-    this.#child.on("message", (word: NewWord) => this.#hear(word));
+    this.gone = channel.gone.then((how) => this.#why ?? how);
+    channel.onWord = (word) => this.#hear(word);
+  }
+
+  get pid(): number | undefined {
+    return this.#channel.pid;
   }
 
   /** Lets it start. Resolves when only the ports are missing. */
@@ -87,12 +74,11 @@ export class Successor implements Heir {
     const settled = this.#answer("settled", ANSWER_MS);
     await this.#send({ do: "farewell", report });
     await settled;
-    this.#child.disconnect();
-    this.#child.unref();
+    this.#channel.release();
   }
 
   kill(): void {
-    this.#child.kill("SIGKILL");
+    this.#channel.kill();
   }
 
   #hear(word: NewWord): void {
@@ -132,12 +118,9 @@ export class Successor implements Heir {
   }
 
   #send(word: OldWord, socket: SocketHandle | null = null): Promise<void> {
-    const sent = new Promise<void>((resolve) => {
-      if (this.#isGone) return; // `gone` tells why
-      this.#child.send(word, (socket ?? undefined) as SendHandle | undefined, {}, (error) => {
-        if (error === null) resolve();
-        else this.kill(); // if it has not ended by itself
-      });
+    const sent = this.#channel.send(word, socket).catch(() => {
+      this.kill(); // if it has not ended by itself
+      return this.#end();
     });
     return Promise.race([sent, this.#end()]);
   }

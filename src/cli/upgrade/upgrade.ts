@@ -4,6 +4,7 @@ import type { Log } from "../../base/log.ts";
 import { meter } from "../../base/meter.ts";
 import type { Breakwater, Handover } from "../../breakwater.ts";
 import type { UpgradeState, Upgrading } from "../../ops/control.ts";
+import { ChildHeir } from "./channel.ts";
 import type { Forerunner } from "./forerunner.ts";
 import type { Report } from "./messages.ts";
 import { programFor } from "./program.ts";
@@ -77,7 +78,7 @@ export class Upgrade implements Upgrading {
     this.#beganAt = performance.now();
     const program = programFor(launcher);
     this.#init.log.info("upgrade begins", { program: program.file });
-    const heir = new Successor(program, (id) => this.#handover?.claim(id) ?? Promise.resolve(false));
+    const heir = new Successor(new ChildHeir(program), (id) => this.#handover?.claim(id) ?? Promise.resolve(false));
     this.#heir = heir;
     this.#over = this.#run(heir);
     return null;

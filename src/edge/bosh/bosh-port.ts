@@ -89,6 +89,11 @@ export class BoshPort implements HttpRoute {
     });
   }
 
+  /** Whether a session with this id is here. */
+  has(sid: string): boolean {
+    return this.#sessions.has(sid);
+  }
+
   get #maxBytes(): number {
     return this.#host.limits().afterLogin.maxBytes + BODY_BYTES;
   }

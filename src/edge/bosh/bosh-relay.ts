@@ -28,6 +28,10 @@ export function newSid(seat: Seat | null): string {
   return seat === null ? secretId() : `${seat.number}.${secretId()}`;
 }
 
+interface OwnSessions extends HttpRoute {
+  has(sid: string): boolean;
+}
+
 /**
  * BOSH where several processes share the ports: a request may reach any of them, on connections that the client chooses
  * anew. One whose sid names another process is handed on to it, as it comes, and its answer goes back, as through any
@@ -36,11 +40,11 @@ export function newSid(seat: Seat | null): string {
 export class BoshRelay implements HttpRoute {
   readonly path: string;
   readonly methods: readonly string[];
-  readonly #own: HttpRoute;
+  readonly #own: OwnSessions;
   readonly #seat: Seat;
   readonly #log: Log;
 
-  constructor(own: HttpRoute, seat: Seat, log: Log) {
+  constructor(own: OwnSessions, seat: Seat, log: Log) {
     this.path = own.path;
     this.methods = own.methods;
     this.#own = own;
@@ -66,8 +70,10 @@ export class BoshRelay implements HttpRoute {
 
   /** The socket of the process that has the session; null: this one, or none. */
   #ownerOf(sid: string | null): string | null {
-    const number = Number(/^(\d{1,3})\./.exec(sid ?? "")?.[1]);
-    return number === this.#seat.number ? null : (this.#seat.sockets[number - 1] ?? null);
+    const { number, sockets, before = null } = this.#seat;
+    const owner = Number(/^(\d{1,3})\./.exec(sid ?? "")?.[1]);
+    if (owner !== number) return sockets[owner - 1] ?? null;
+    return this.#own.has(sid!) ? null : before;
   }
 
   #handOn(path: string, request: IncomingMessage, response: ServerResponse, client: Endpoint, here: () => void): void {

@@ -1,8 +1,8 @@
-import { rmSync } from "node:fs";
+import { readlinkSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { BreakwaterError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import type { Seat } from "../../base/seat.ts";
+import { doorOf, type Seat } from "../../base/seat.ts";
 import type { HttpPort } from "../http/http-port.ts";
 import { TrustedNetworks } from "../trusted-networks.ts";
 import { RELAYED_FOR } from "./bosh-relay.ts";
@@ -11,14 +11,19 @@ import { RELAYED_FOR } from "./bosh-relay.ts";
 const HERE = { address: "127.0.0.1", port: 0 };
 const FORWARDED = { header: RELAYED_FOR, trusted: new TrustedNetworks([HERE.address]) };
 
-/** Where the other processes bring requests for sessions of this one: a Unix socket in a folder of the supervisor. */
+/**
+ * Where the other processes bring requests for sessions of this one: a Unix socket in a folder of the supervisor. Its name
+ * leads to the latest process of the seat; one whose place was taken can still be found under its own.
+ */
 export class RelayDoor {
+  readonly #name: string;
   readonly #path: string;
   readonly #server: Server;
   readonly #log: Log;
 
   constructor(seat: Seat, http: HttpPort, log: Log) {
-    this.#path = seat.sockets[seat.number - 1]!;
+    this.#name = seat.sockets[seat.number - 1]!;
+    this.#path = doorOf(this.#name, process.pid);
     this.#log = log;
     this.#server = createServer((socket) =>
       http.take(socket, { client: HERE, server: HERE, secure: true, forwarded: FORWARDED }),
@@ -35,6 +40,9 @@ export class RelayDoor {
       this.#server.listen({ path: this.#path, backlog: 1024 }, () => {
         this.#server.removeAllListeners("error");
         this.#server.on("error", (error) => this.#log.error("cannot accept", { error: error.message }));
+        const next = `${this.#path}.name`;
+        symlinkSync(this.#path, next);
+        renameSync(next, this.#name);
         resolve();
       });
     });
@@ -42,5 +50,8 @@ export class RelayDoor {
 
   close(): void {
     this.#server.close();
+    try {
+      if (readlinkSync(this.#name) === this.#path) rmSync(this.#name);
+    } catch {} // it has never listened
   }
 }
