@@ -75,11 +75,12 @@ for (const kind of kinds as readonly CoreKind[]) {
     logs: values.logs,
     say: console.log,
   });
-  const { sent, delivered, lost, doubled, reordered, repeated, cuts, resumes, sleeps, ended } = chat;
+  const { sent, delivered, lost, doubled, reordered, reorderedByCore, repeated, cuts, resumes, sleeps, ended } = chat;
   console.log(`\n${faults} faults, ${cuts} cuts, ${sleeps} sleeps, ${resumes} resumes, ${ended.length} sessions ended`);
   console.log(
     `${sent} messages sent, ${delivered} delivered, ${lost} lost, ${doubled} doubled, ${reordered} reordered`,
   );
+  if (reorderedByCore > 0) console.log(`${reorderedByCore} left the core out of order already`);
   if (repeated > 0) console.log(`${repeated} came twice, as their senders were not told that they had arrived`);
   console.log(`${stored} stanzas at least were kept in Redis`);
   console.log(`edges let go of sessions: ${JSON.stringify(reasons)}`);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 import { churn } from "../support/churn.ts";
+import { CoreWitness } from "../support/core-witness.ts";
 import { ALL_CORES, startCore } from "../support/cores/index.ts";
 import { spawnEdge } from "../support/edge.ts";
 import { until } from "../support/wire.ts";
@@ -15,8 +16,10 @@ for (const kind of ALL_CORES) {
   test(`workers are killed under ${CLIENTS} clients: nothing is lost, doubled or out of order (${kind})`, async (t) => {
     const core = await startCore(kind);
     t.after(() => core.stop());
+    const witness = await CoreWitness.listen({ port: core.port });
+    t.after(() => witness.close());
     const config = `workers: ${WORKERS}\nstream_management: { resume_secret: "what all workers know and nobody else" }`;
-    const edge = await spawnEdge({ core: { ...core, kind }, config });
+    const edge = await spawnEdge({ core: { ...core, kind }, connect: witness.connect, config });
     t.after(() => edge.stop());
     const kill = async (): Promise<void> => {
       for (let n = 1; n <= KILLS; n++) {
@@ -33,6 +36,7 @@ for (const kind of ALL_CORES) {
     const result = await churn({
       core,
       edges: [edge],
+      witness,
       clients: CLIENTS,
       seconds: 15,
       seed: 4,
@@ -40,8 +44,9 @@ for (const kind of ALL_CORES) {
       transports: ["tcp", "tcp", "websocket", "bosh"],
       faults: kill,
     });
-    const { sent, cuts, resumes, delivered, lost, doubled, reordered, bounced, ended, details } = result;
-    t.diagnostic(`${sent} messages, ${cuts} cuts, ${resumes} resumes`);
+    const { sent, cuts, resumes, delivered, lost, doubled, reordered, reorderedByCore, bounced, ended, details } =
+      result;
+    t.diagnostic(`${sent} messages, ${cuts} cuts, ${resumes} resumes, ${reorderedByCore} out of order at the core`);
     assert.deepEqual({ ended, details }, { ended: [], details: [] });
     const well = { delivered: sent, lost: 0, doubled: 0, reordered: 0, bounced: 0 };
     assert.deepEqual({ delivered, lost, doubled, reordered, bounced }, well);

@@ -1,3 +1,4 @@
+import type { CoreWitness } from "./core-witness.ts";
 import type { Core } from "./cores/index.ts";
 import { type Gate, newTally, Phone, type Sleep, type Tally, type Transport, type Trouble } from "./phone.ts";
 import { Random } from "./random.ts";
@@ -11,6 +12,8 @@ export interface ChurnOptions {
   faults?: (crowd: Crowd, until: number) => Promise<void>;
   /** What clients connect by, drawn anew for each connection. Default TCP. */
   transports?: readonly Transport[];
+  /** Stands between the edges and the core. */
+  witness: CoreWitness;
   clients: number;
   seconds: number;
   seed: number;
@@ -34,7 +37,7 @@ export interface Crowd {
 }
 
 export interface ChurnResult extends Tally {
-  /** Which messages are missing or doubled, a line for each client that misses some. */
+  /** Which messages are missing, doubled or out of order, a line for each client that misses some. */
   readonly details: string[];
   /** What happened to those and to their partners, and to one pair for comparison; what is missing stands first. */
   readonly journals: string[][];
@@ -49,7 +52,7 @@ const LOGINS = 20;
  * the end.
  */
 export async function churn(options: ChurnOptions): Promise<ChurnResult> {
-  const { core, edges, clients, seed, sleep } = options;
+  const { core, edges, witness, clients, seed, sleep } = options;
   const random = new Random(seed);
   const tally = newTally();
   const run = `${seed}-${process.pid}-${Date.now().toString(36)}`;
@@ -76,6 +79,7 @@ export async function churn(options: ChurnOptions): Promise<ChurnResult> {
         sleep,
         sleeps: sleep !== undefined && i % (2 * sleep.everyPairs) === 0,
         logsInAnew: options.logInAnew,
+        witness,
       }),
   );
   for (let i = 0; i < clients; i += LOGINS)
@@ -87,7 +91,7 @@ export async function churn(options: ChurnOptions): Promise<ChurnResult> {
     options.faults?.({ gates, tally, progress: () => progressOf(phones) }, until),
   ]);
   await Promise.all(phones.map((phone) => phone.settle()));
-  const details: string[] = [];
+  const details = witness.misled.map((what) => `given to the core out of order: ${what}`);
   const journals: string[][] = [];
   for (const phone of phones) {
     const trouble = phone.count();

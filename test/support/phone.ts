@@ -1,4 +1,5 @@
 import { RawClient, type StreamManagement } from "./clients/raw-client.ts";
+import type { CoreWitness } from "./core-witness.ts";
 import type { Random } from "./random.ts";
 import type { CutKind, WeakLink } from "./weak-link.ts";
 
@@ -60,6 +61,8 @@ export interface PhoneInit {
   readonly sleeps: boolean;
   /** Whether it logs in anew when its session has ended; otherwise it gives up. */
   readonly logsInAnew?: boolean | undefined;
+  /** Stands between the edges and the core. */
+  readonly witness: CoreWitness;
 }
 
 /** What became of the messages: each is counted in exactly one of the second to fourth. */
@@ -69,6 +72,8 @@ export interface Tally {
   lost: number;
   doubled: number;
   reordered: number;
+  /** Delivered, in the order in which the core sent them, which was not that in which it had got them. */
+  reorderedByCore: number;
   /**
    * Came twice around the end of a session, as XEP-0198 has it: nobody could tell its sender any more that it had
    * arrived, and so it was sent again in the next session.
@@ -92,7 +97,16 @@ export interface EndedSession {
 }
 
 export function newTally(): Tally {
-  const counts = { sent: 0, delivered: 0, lost: 0, doubled: 0, reordered: 0, repeated: 0, bounced: 0 };
+  const counts = {
+    sent: 0,
+    delivered: 0,
+    lost: 0,
+    doubled: 0,
+    reordered: 0,
+    reorderedByCore: 0,
+    repeated: 0,
+    bounced: 0,
+  };
   return { ...counts, cuts: 0, resumes: 0, sleeps: 0, ended: [] };
 }
 
@@ -135,6 +149,8 @@ export class Phone {
   // How often each number of the partner came, and the highest so far.
   readonly #received = new Map<number, number>();
   #highest = 0;
+  // Messages that came behind later ones of the same session.
+  readonly #late: string[] = [];
   // Messages before it were sent to an earlier session, and may come in between from where the core stored them.
   #firstOfSession = 1;
   #wake: (() => void) | null = null;
@@ -245,6 +261,7 @@ export class Phone {
     const told = [
       ...(missing.length > 0 ? [`lost: ${missing.slice(0, 20).join(" ")}`] : []),
       ...(twice.length > 0 ? [`doubled: ${twice.slice(0, 20).join(" ")}`] : []),
+      ...(this.#late.length > 0 ? [`out of order: ${this.#late.slice(0, 20).join(", ")}`] : []),
     ];
     return told.length > 0 ? `${told.join(", ")} ${of}` : null;
   }
@@ -316,7 +333,7 @@ export class Phone {
     this.#client = client;
     client.onStanza = (stanza) => {
       const body = stanza.name === "message" ? stanza.text("body") : null;
-      const { run, tally } = this.#init;
+      const { run, tally, witness } = this.#init;
       if (!body?.startsWith(`${run} `)) return;
       if (stanza.attrs["type"] === "error") {
         tally.bounced++;
@@ -329,7 +346,13 @@ export class Phone {
       this.#received.set(n, times + 1);
       this.#fresh.set(n, Date.now());
       if (n >= this.#firstOfSession) {
-        if (times === 0 && n < this.#highest) tally.reordered++;
+        if (times === 0 && n < this.#highest) {
+          if (witness.saw(this.#jid.split("/")[0]!, run, this.#highest, n)) tally.reorderedByCore++;
+          else {
+            tally.reordered++;
+            this.#late.push(`${n} after ${this.#highest}`);
+          }
+        }
         this.#highest = Math.max(this.#highest, n);
       }
       this.#wake?.();

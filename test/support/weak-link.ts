@@ -53,6 +53,8 @@ export class WeakLink {
   };
   /** The connections that carry bytes, oldest first. */
   readonly links = new Set<WeakConnection>();
+  /** Hears what arrives here and is not lost, on connections that come after it is set. */
+  onBytes: ((link: WeakConnection, direction: Direction, chunk: Buffer) => void) | null = null;
   /** True: new connections are reset at once. */
   refuses = false;
   readonly host = "127.0.0.1";
@@ -134,6 +136,11 @@ export class WeakLink {
     const link = new WeakConnection(client, server, this.#profile, random, this.stats);
     this.links.add(link);
     this.#open.add(link);
+    const { onBytes } = this;
+    if (onBytes !== null) {
+      client.on("data", (chunk: Buffer) => link.isCut || onBytes(link, "up", chunk));
+      server.on("data", (chunk: Buffer) => link.isCut || onBytes(link, "down", chunk));
+    }
     link.onCut = () => this.links.delete(link);
     link.onGone = () => {
       this.links.delete(link);

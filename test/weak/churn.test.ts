@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { churn } from "../support/churn.ts";
+import { CoreWitness } from "../support/core-witness.ts";
 import { ALL_CORES, startCore } from "../support/cores/index.ts";
 import { spawnEdge } from "../support/edge.ts";
 
@@ -20,11 +21,14 @@ for (const { kind, how, ...options } of runs) {
     test(`${options.clients} clients whose links${how} are cut at random for ${options.seconds} s lose, double and reorder nothing (${kind}, seed ${seed})`, async (t) => {
       const core = await startCore(kind);
       t.after(() => core.stop());
-      const edge = await spawnEdge({ core });
+      const witness = await CoreWitness.listen({ port: core.port });
+      t.after(() => witness.close());
+      const edge = await spawnEdge({ core: { ...core, kind }, connect: witness.connect });
       t.after(() => edge.stop());
-      const result = await churn({ core, edges: [edge], ...options, seed });
-      const { sent, cuts, resumes, delivered, lost, doubled, reordered, bounced, ended, details } = result;
-      t.diagnostic(`${sent} messages, ${cuts} cuts, ${resumes} resumes`);
+      const result = await churn({ core, edges: [edge], witness, ...options, seed });
+      const { sent, cuts, resumes, delivered, lost, doubled, reordered, reorderedByCore, bounced, ended, details } =
+        result;
+      t.diagnostic(`${sent} messages, ${cuts} cuts, ${resumes} resumes, ${reorderedByCore} out of order at the core`);
       assert.deepEqual({ ended, details }, { ended: [], details: [] }, `seed ${seed}`);
       const well = { delivered: sent, lost: 0, doubled: 0, reordered: 0, bounced: 0 };
       assert.deepEqual({ delivered, lost, doubled, reordered, bounced }, well, `seed ${seed}`);

@@ -18,9 +18,9 @@ for (const kind of ALL_CORES) {
         clients,
         say: (line) => t.diagnostic(line),
       });
-      const { sent, delivered, lost, doubled, reordered, cuts, resumes, sleeps, ended } = chat;
+      const { sent, delivered, lost, doubled, reordered, reorderedByCore, cuts, resumes, sleeps, ended } = chat;
       t.diagnostic(
-        `${sent} messages, ${faults} faults, ${cuts} cuts, ${sleeps} sleeps, ${resumes} resumes, ${stored} stored`,
+        `${sent} messages, ${faults} faults, ${cuts} cuts, ${sleeps} sleeps, ${resumes} resumes, ${stored} stored, ${reorderedByCore} out of order at the core`,
       );
       t.diagnostic(`edges let go of sessions: ${JSON.stringify(reasons)}; ${ended.length} had to log in anew`);
       assert.deepEqual(violations, [], `seed ${seed}`);

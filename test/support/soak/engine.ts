@@ -1,10 +1,10 @@
-import { copyFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ChurnResult, type Crowd, churn } from "../churn.ts";
+import { CoreWitness } from "../core-witness.ts";
 import { type CoreKind, startCore } from "../cores/index.ts";
 import { type SpawnedEdge, spawnEdge } from "../edge.ts";
 import { Random } from "../random.ts";
-import { WeakLink } from "../weak-link.ts";
 import { CONTROL, FaultPlayer } from "./fault-player.ts";
 import { lanes } from "./faults.ts";
 import { RedisPair } from "./redis-pair.ts";
@@ -76,15 +76,15 @@ async function run(options: SoakOptions, cleanup: (() => Promise<unknown>)[]): P
   cleanup.push(() => redis.stop());
   const core = await startCore(kind, { maxUnacked: CORE_KEEPS, tokens: reattach });
   cleanup.push(() => core.stop());
-  const coreLinks = await WeakLink.listen({ to: { port: core.port } });
-  cleanup.push(() => coreLinks.close());
+  const witness = await CoreWitness.listen({ port: core.port });
+  cleanup.push(() => witness.close());
   const edges: SpawnedEdge[] = [];
   cleanup.push(() => Promise.all(edges.map((edge) => edge.stop())));
   for (let i = 0; i < (options.edges ?? 2); i++) {
     edges.push(
       await spawnEdge({
         core: { ...core, kind },
-        connect: `tcp://127.0.0.1:${coreLinks.port}`,
+        connect: witness.connect,
         coreConfig: `    max_unacked: ${EDGE_KEEPS}${reattach ? `\n    reattach: { api: "http://127.0.0.1:${core.httpPort}/api" }` : ""}`,
         opsConfig: `control: ${CONTROL}`,
         config: `
@@ -96,6 +96,7 @@ store: ${redis.storeConfig}`,
   }
   if (options.logs !== undefined) {
     const to = options.logs;
+    mkdirSync(to, { recursive: true });
     cleanup.push(async () => {
       for (const [i, edge] of edges.entries()) copyFileSync(edge.logFile, join(to, `${kind}-edge-${i}.log`));
       writeFileSync(join(to, `${kind}.log`), await core.log());
@@ -106,6 +107,7 @@ store: ${redis.storeConfig}`,
   const chat = await churn({
     core,
     edges: [...edges],
+    witness,
     clients,
     seconds,
     seed,
@@ -116,7 +118,7 @@ store: ${redis.storeConfig}`,
     sleep: SLEEP,
     logInAnew: true,
     faults: async (crowd, until) => {
-      player = new FaultPlayer({ edges, gates: crowd.gates, coreLinks, redis, say });
+      player = new FaultPlayer({ edges, gates: crowd.gates, coreLinks: witness.links, redis, say });
       const progress = setInterval(() => {
         say(progressOf(crowd));
         void stored.look(edges);
