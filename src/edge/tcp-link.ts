@@ -13,6 +13,7 @@ import { KIND } from "../xmpp/frame.ts";
 import { type FramerLimits, StanzaFramer } from "../xmpp/framer.ts";
 import { selfContained } from "../xmpp/self-contained.ts";
 import { brokenBy, bytesFromClient, bytesToClient, LINGER_MS, openLinks } from "./links.ts";
+import { untakenBytes } from "./untaken.ts";
 
 const openTcp = openLinks.cell("tcp");
 export const handshakes = meter.counter("breakwater_tls_handshakes_total", "TLS handshakes with clients, by result", [
@@ -54,6 +55,9 @@ export class TcpLink implements Link, Sweepable {
   owner: LinkOwner | null = null;
   heardAt: number;
   wroteAt: number;
+  writtenBytes = 0;
+  #flushedBytes = 0;
+  #takenBytes = 0;
   #socket: LinkedSocket;
   #tls: boolean;
   #shaken = false;
@@ -94,6 +98,12 @@ export class TcpLink implements Link, Sweepable {
     return this.#socket.writableLength;
   }
 
+  get takenBytes(): number {
+    // A destroyed socket counts what it drops as if it had left.
+    if (!this.#socket.destroyed) this.#takenBytes = this.#flushedBytes - untakenBytes(this.#socket);
+    return this.#takenBytes;
+  }
+
   setLimits(limits: FramerLimits): void {
     this.#framer.limits = limits;
   }
@@ -114,6 +124,7 @@ export class TcpLink implements Link, Sweepable {
   }
 
   write(bytes: Buffer, start: number, end: number): void {
+    this.writtenBytes += end - start;
     this.#outbox.add(bytes, start, end);
   }
 
@@ -123,7 +134,9 @@ export class TcpLink implements Link, Sweepable {
     if (this.#closed || socket.destroyed || !socket.writable) return this.#outbox.clear();
     // An idle TLS socket encrypts before write returns; any other may keep the bytes, which are only borrowed.
     const copy = !this.#tls || socket.writableLength > 0;
-    bytesToClient.value += this.#outbox.flush(socket, copy);
+    const length = this.#outbox.flush(socket, copy);
+    this.#flushedBytes += length;
+    bytesToClient.value += length;
     this.wroteAt = this.#host.clock.now();
   }
 
@@ -165,6 +178,10 @@ export class TcpLink implements Link, Sweepable {
   drop(): void {
     this.owner = null;
     this.#socket.destroy();
+  }
+
+  recall(): void {
+    if (this.takenBytes < this.writtenBytes) this.drop();
   }
 
   sweep(now: number): void {

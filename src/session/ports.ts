@@ -32,6 +32,13 @@ export interface Link {
   readonly wroteAt: number;
   /** Bytes that the client's socket has not taken yet. */
   readonly pendingBytes: number;
+  /** All bytes that were ever written to it, as it carries them. */
+  readonly writtenBytes: number;
+  /**
+   * How far of `writtenBytes` the client has it, where the transport tells (BOSH); else how far the kernel took it. Never
+   * less than before. Of a link that has ended: how far that was seen.
+   */
+  readonly takenBytes: number;
 
   setLimits(limits: FramerLimits): void;
   /** The next bytes begin a new stream (RFC 6120 §4.3.3, after STARTTLS and SASL). */
@@ -59,6 +66,11 @@ export interface Link {
   end(): void;
   /** Drops the transport at once. The owner hears nothing more. */
   drop(): void;
+  /**
+   * What is not taken is not to reach the client on this link any more, because it comes on another one. Drops the
+   * transport where that cannot be helped.
+   */
+  recall(): void;
 }
 
 export interface Endpoint {

@@ -25,6 +25,13 @@ type Done = (error?: Error | null) => void;
  */
 export class PacedTlsSocket extends TLSSocket {
   #budget = SMALL_BUDGET;
+  // Of the write that is under way in pieces, what has left.
+  #paced = 0;
+
+  /** Like `writableLength`, less what has left of the write that is under way. */
+  get untakenBytes(): number {
+    return this.writableLength - this.#paced;
+  }
 
   override _write(chunk: unknown, encoding: BufferEncoding, done: Done): void {
     if (Buffer.isBuffer(chunk) && chunk.length > SMALL_BYTES) return this.#pace(chunk, true, done);
@@ -42,12 +49,18 @@ export class PacedTlsSocket extends TLSSocket {
 
   #pace(bytes: Buffer, borrowed: boolean, done: Done): void {
     const size = this.#budget > 0 ? SMALL_BYTES : LARGE_BYTES;
-    if (bytes.length <= size) return super._write(bytes, "buffer" as BufferEncoding, done);
+    if (bytes.length <= size) {
+      return super._write(bytes, "buffer" as BufferEncoding, (error) => {
+        this.#paced = 0;
+        done(error);
+      });
+    }
     this.#budget -= size;
     const rest = borrowed ? Buffer.from(bytes.subarray(size)) : bytes.subarray(size);
     super._write(bytes.subarray(0, size), "buffer" as BufferEncoding, (error) => {
-      if (error) done(error);
-      else this.#pace(rest, false, done);
+      if (error) return done(error);
+      this.#paced += size;
+      this.#pace(rest, false, done);
     });
   }
 }

@@ -85,6 +85,7 @@ export class BoshLink implements Link, Sweepable {
   #condition: Condition | null = null;
   #error: Buffer | null = null;
   #endedAt = 0;
+  #takenAtEnd = 0;
 
   constructor(
     first: Exchange,
@@ -127,6 +128,14 @@ export class BoshLink implements Link, Sweepable {
 
   get pendingBytes(): number {
     return this.#answers.pendingBytes;
+  }
+
+  get writtenBytes(): number {
+    return this.#answers.writtenBytes;
+  }
+
+  get takenBytes(): number {
+    return this.#endedAt > 0 ? this.#takenAtEnd : this.#answers.takenBytes;
   }
 
   /** Of one stanza, as it stands now. */
@@ -207,6 +216,10 @@ export class BoshLink implements Link, Sweepable {
     if (this.#endedAt === 0) this.#leave();
     this.#answers.requests.drop();
     this.#forget();
+  }
+
+  recall(): void {
+    this.#answers.recall();
   }
 
   sweep(now: number): void {
@@ -313,7 +326,7 @@ export class BoshLink implements Link, Sweepable {
     const polls = this.#terms.hold === 0;
     const forNothing = polls ? this.#answers.lastWasEmpty : this.#answers.requests.held.length > 1;
     if (!this.#pace.holds(due, clock.now(), polling * 1000, polls, forNothing)) return this.#broken("policy-violation");
-    if (this.#terms.acks) this.#answers.acknowledged(body);
+    this.#answers.acknowledged(due, body);
     if (due.matters || due.terminates) this.#intake.add(body);
     this.#pausedUntil = 0;
     if (due.pause !== null) this.#goAway(due.pause);
@@ -369,6 +382,7 @@ export class BoshLink implements Link, Sweepable {
   #leave(): void {
     this.owner = null;
     this.#intake.clear();
+    this.#takenAtEnd = this.takenBytes;
     this.#endedAt = this.#host.clock.now();
     openBosh.value--;
     this.#host.left(this);

@@ -71,7 +71,8 @@ export class BoshPort implements HttpRoute {
       httpRefused.inc("encoding");
       return answer(response, 415, "gzip or no encoding", { ...cors, "Accept-Encoding": "gzip", Connection: "close" });
     }
-    const reply = { response, headers: cors, gzip: acceptsGzip(request.headers["accept-encoding"]) };
+    const connection = client.port === 0 ? null : client.port;
+    const reply = { response, headers: cors, gzip: acceptsGzip(request.headers["accept-encoding"]), connection };
     const maxBytes = this.#host.limits().beforeLogin.maxBytes + BODY_BYTES;
     let link: BoshLink | null = null;
     const raise = (soFar: Buffer): number => {

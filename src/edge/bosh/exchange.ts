@@ -11,6 +11,8 @@ export interface Reply {
   readonly headers: Readonly<Record<string, string>>;
   /** Whether the client takes gzip. */
   readonly gzip: boolean;
+  /** The port of the client, when the connection is its own; null behind a proxy, which has those of many clients. */
+  readonly connection: number | null;
 }
 
 /** One HTTP request of a client: until its answer is taken, and as long as the answer is remembered. */
@@ -23,6 +25,7 @@ export class Exchange {
   /** For how many seconds the client will be away (XEP-0124 §10); null: it has not said so. */
   readonly pause: number | null;
   readonly terminates: boolean;
+  readonly connection: number | null;
   /** `performance.now()` when the request was complete. */
   arrivedAt: number;
   /** From this size on the answer is compressed; 0: never. */
@@ -40,6 +43,7 @@ export class Exchange {
     this.terminates = attributes.get("type") === "terminate";
     this.arrivedAt = arrivedAt;
     this.#body = body;
+    this.connection = reply.connection;
     this.#use(reply);
   }
 

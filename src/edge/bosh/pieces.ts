@@ -15,8 +15,8 @@ export class Pieces {
     return this.#pieces.length === 0;
   }
 
-  /** Copies one element: the caller's bytes are free again. */
-  add(bytes: Buffer, start: number, end: number): void {
+  /** Copies one element: the caller's bytes are free again. How many bytes it has become. */
+  add(bytes: Buffer, start: number, end: number): number {
     const nameEnd = elementNameEnd(bytes, start);
     const missing = missingDeclarations(bytes, start, nameEnd);
     const piece = Buffer.allocUnsafe(end - start + missing.length);
@@ -25,6 +25,7 @@ export class Pieces {
     bytes.copy(piece, nameEnd - start + missing.length, nameEnd, end);
     this.#pieces.push(piece);
     this.#bytes += piece.length;
+    return piece.length;
   }
 
   /** The first ones, as many as fit into `maxBytes`, and one at least. */

@@ -20,6 +20,8 @@ export type Place =
 interface Answered {
   readonly exchange: Exchange;
   readonly bytes: Buffer;
+  /** Bytes of stanzas in it that nothing shows to have reached the client. */
+  unproven: number;
   readonly at: number;
 }
 
@@ -53,8 +55,16 @@ export class Requests {
     return this.#held;
   }
 
+  /** Bytes of stanzas in answers that the client may not have. */
+  get unprovenBytes(): number {
+    let bytes = 0;
+    for (const { unproven } of this.#answered) bytes += unproven;
+    return bytes;
+  }
+
   receive(exchange: Exchange, now: number): Place {
     const { rid } = exchange;
+    this.#proveBy(exchange);
     if (rid > this.#rid + this.#window + (isExtra(exchange) ? 1 : 0)) return "outside";
     const waiting = this.#early.get(rid) ?? this.#held.find((one) => one.rid === rid);
     const before = this.#answered.findIndex((one) => one.exchange.rid === rid);
@@ -75,7 +85,7 @@ export class Requests {
     const before = this.#answered[index]!;
     exchange.gzipFrom = before.exchange.gzipFrom;
     exchange.answer(before.bytes);
-    this.#answered[index] = { exchange, bytes: before.bytes, at: now };
+    this.#answered[index] = { ...before, exchange, at: now };
     this.#forget(before);
   }
 
@@ -93,11 +103,11 @@ export class Requests {
     this.#repeats = 0;
   }
 
-  /** Answers the oldest that waits, and remembers the answer. How many bytes went. */
-  answer(bytes: Buffer, now: number, status = 200): number {
+  /** Answers the oldest that waits, and remembers the answer. `payload`: bytes of stanzas in it. How many bytes went. */
+  answer(bytes: Buffer, now: number, payload: number, status = 200): number {
     const exchange = this.#held.shift()!;
     const sent = exchange.answer(bytes, status);
-    this.#answered.push({ exchange, bytes, at: now });
+    this.#answered.push({ exchange, bytes, unproven: payload, at: now });
     while (this.#answered.filter(({ exchange }) => !isExtra(exchange)).length > this.#window) {
       this.#forget(this.#answered.shift()!);
     }
@@ -115,7 +125,24 @@ export class Requests {
     }
   }
 
-  /** The client has the answers up to `rid`. If it lacks the next one: since when that is under way. */
+  /** The client has the answers up to `rid`, whether it says so or could not have sent what it did. */
+  prove(rid: number): void {
+    for (const answered of this.#answered) if (answered.exchange.rid <= rid) answered.unproven = 0;
+  }
+
+  // Answers of one connection are read in their order: who asks anew on it has them. Not so of a proxy's.
+  #proveBy({ connection }: Exchange): void {
+    if (connection === null) return;
+    for (const answered of this.#answered) if (answered.exchange.connection === connection) answered.unproven = 0;
+  }
+
+  /** What the client may not have is not repeated any more. */
+  forgetUnproven(): void {
+    this.#forget(...this.#answered.filter(({ unproven }) => unproven > 0));
+    this.#answered = this.#answered.filter(({ unproven }) => unproven === 0);
+  }
+
+  /** The client has said that it has the answers up to `rid`. If it lacks the next one: since when that is under way. */
   acknowledge(rid: number): { readonly rid: number; readonly at: number } | null {
     const taken = this.#answered.findLastIndex(({ exchange }) => exchange.rid <= rid) + 1;
     this.#forget(...this.#answered.splice(0, taken));

@@ -2,6 +2,7 @@ import type { Clock } from "../../base/clock.ts";
 import { bytesToClient } from "../links.ts";
 import { answerBody, type Condition, statusFor, terminal } from "./answers.ts";
 import { type Body, readNumber } from "./body.ts";
+import type { Exchange } from "./exchange.ts";
 import { Pieces } from "./pieces.ts";
 import { Requests } from "./requests.ts";
 import type { BoshTerms } from "./terms.ts";
@@ -24,6 +25,7 @@ export class Responder {
   readonly #terms: BoshTerms;
   readonly #clock: Clock;
   readonly #out = new Pieces();
+  #written = 0;
   #reporting = false;
   // The last answer of a session that has ended, until somebody asks for it.
   #last: Buffer | null = null;
@@ -41,6 +43,15 @@ export class Responder {
     return this.#out.bytes;
   }
 
+  /** All bytes that were ever added, and how many of them the client has. */
+  get writtenBytes(): number {
+    return this.#written;
+  }
+
+  get takenBytes(): number {
+    return this.#written - this.#out.bytes - this.requests.unprovenBytes;
+  }
+
   /** The connection of a request that waits for an answer is there. */
   get someoneWaits(): boolean {
     return this.requests.held.some((exchange) => !exchange.closed);
@@ -53,7 +64,7 @@ export class Responder {
 
   /** Copies one element. */
   add(bytes: Buffer, start: number, end: number): void {
-    this.#out.add(bytes, start, end);
+    this.#written += this.#out.add(bytes, start, end);
   }
 
   /** As much of what waits as there are requests for it. */
@@ -70,8 +81,9 @@ export class Responder {
   /** With what waits for the client, if anything. */
   answerOldest(): void {
     const gone = this.requests.held[0]!.closed;
+    const before = this.#out.bytes;
     const payload = gone ? [] : this.#out.take(ANSWER_BYTES);
-    this.#answer(answerBody(gone ? "" : this.#attributes(), payload));
+    this.#answer(answerBody(gone ? "" : this.#attributes(), payload), before - this.#out.bytes);
     this.lastWasEmpty = payload.length === 0;
   }
 
@@ -81,8 +93,16 @@ export class Responder {
     this.#answer(answerBody(this.#attributes(), []));
   }
 
-  // No `ack` where one was promised: the client has all answers (XEP-0124 §9.2).
-  acknowledged({ attributes }: Body): void {
+  /** A request of this body has its turn: what does it say of the answers before? */
+  acknowledged(due: Exchange, { attributes }: Body): void {
+    const { requests, hold, acks } = this.#terms;
+    if (!acks) {
+      // Who has as many requests open as it may sends no further one; and one for nothing only when none is open.
+      const asksForMore = !due.matters && !due.terminates && due.pause === null && hold > 0;
+      this.requests.prove(asksForMore && this.requests.held.length === 1 ? due.rid - 1 : due.rid - requests);
+      return;
+    }
+    // No `ack` where one was promised: the client has all answers (XEP-0124 §9.2).
     const ack = attributes.has("ack") ? (readNumber(attributes.get("ack")) ?? 0) : this.requests.rid - 1;
     const missing = this.requests.acknowledge(ack);
     const age = missing === null ? 0 : this.#clock.now() - missing.at;
@@ -114,7 +134,7 @@ export class Responder {
     const last = this.#last ?? terminal(condition);
     this.#last = null;
     while (held.length > 1 && held[0]!.closed) this.#answer(answerBody("", []));
-    this.#answer(last, statusFor(condition, this.#terms.version === null));
+    this.#answer(last, 0, statusFor(condition, this.#terms.version === null));
     while (held.length > 0) this.#answer(answerBody("", []));
   }
 
@@ -123,9 +143,15 @@ export class Responder {
     this.#out.clear();
   }
 
-  #answer(bytes: Buffer, status = 200): void {
+  /** And what it may not have. */
+  recall(): void {
+    this.#out.clear();
+    this.requests.forgetUnproven();
+  }
+
+  #answer(bytes: Buffer, payload = 0, status = 200): void {
     this.wroteAt = this.#clock.now();
-    bytesToClient.value += this.requests.answer(bytes, this.wroteAt, status);
+    bytesToClient.value += this.requests.answer(bytes, this.wroteAt, payload, status);
   }
 
   /** What the next answer has to tell; told once. */

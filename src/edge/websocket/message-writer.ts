@@ -8,6 +8,8 @@ export class MessageWriter {
   // Whether our <open/> has gone, for the current stream.
   #answered = false;
   #frames: Buffer[] = [];
+  /** Bytes of all frames so far. */
+  bytes = 0;
   readonly #windowBits: number | null;
   #loggedIn = false;
 
@@ -34,11 +36,11 @@ export class MessageWriter {
   write(bytes: Buffer, start: number, end: number): void {
     const second = bytes[start + 1];
     if (second === 0x3f) return; // <?xml …?>
-    if (second === 0x2f) this.#frames.push(textFrame(closeElement(this.#seeOtherUri())));
-    else if (this.#answered) this.#frames.push(this.#compressed(elementFrame(bytes, start, end)));
+    if (second === 0x2f) this.#add(textFrame(closeElement(this.#seeOtherUri())));
+    else if (this.#answered) this.#add(this.#compressed(elementFrame(bytes, start, end)));
     else {
       this.#answered = true;
-      this.#frames.push(textFrame(openFor(bytes, start, end)));
+      this.#add(textFrame(openFor(bytes, start, end)));
     }
   }
 
@@ -53,6 +55,11 @@ export class MessageWriter {
   /** Drops what was written and not taken. */
   clear(): void {
     this.#frames = [];
+  }
+
+  #add(frame: Buffer): void {
+    this.#frames.push(frame);
+    this.bytes += frame.length;
   }
 
   #compressed(frame: Buffer): Buffer {

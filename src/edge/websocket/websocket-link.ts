@@ -8,6 +8,7 @@ import { KIND } from "../../xmpp/frame.ts";
 import type { FramerLimits } from "../../xmpp/framer.ts";
 import { FramingError } from "../../xmpp/framing-error.ts";
 import { brokenBy, bytesFromClient, bytesToClient, LINGER_MS, nextLinkId, openLinks } from "../links.ts";
+import { untakenBytes } from "../untaken.ts";
 import type { DeflateTerms } from "./deflate-offer.ts";
 import { listen, type WebSocketEvents } from "./events.ts";
 import { Inflater } from "./inflater.ts";
@@ -44,6 +45,8 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
   owner: LinkOwner | null = null;
   heardAt: number;
   wroteAt: number;
+  #flushedBytes = 0;
+  #takenBytes = 0;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #host: WebSocketHost;
@@ -88,6 +91,17 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
     return this.#socket.writableLength;
   }
 
+  get writtenBytes(): number {
+    return this.#writer.bytes;
+  }
+
+  get takenBytes(): number {
+    // A destroyed socket counts what it drops as if it had left. A ping before it counts as not taken, for a moment.
+    if (!this.#socket.destroyed)
+      this.#takenBytes = Math.max(this.#takenBytes, this.#flushedBytes - untakenBytes(this.#socket));
+    return this.#takenBytes;
+  }
+
   /** Called once, when the client has logged in. */
   setLimits(limits: FramerLimits): void {
     this.#reader.limits = limits;
@@ -113,6 +127,7 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
     const bytes = this.#writer.take();
     if (bytes === null || this.#ws.readyState !== WebSocket.OPEN || !this.#socket.writable) return;
     this.#socket.write(bytes);
+    this.#flushedBytes += bytes.length;
     bytesToClient.value += bytes.length;
     this.wroteAt = this.#host.clock.now();
   }
@@ -156,6 +171,10 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
   drop(): void {
     this.owner = null;
     this.#ws.terminate();
+  }
+
+  recall(): void {
+    if (this.takenBytes < this.writtenBytes) this.drop();
   }
 
   sweep(now: number): void {

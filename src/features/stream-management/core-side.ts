@@ -47,6 +47,8 @@ export class CoreSide {
   // Counts of the session when the core's `<enabled/>` came, and when our `<enable/>` was written.
   readonly #receivedBase: number;
   readonly #sentBase: number;
+  // Stanzas of the client that the core counts and the client does not: from before its own <enable/>.
+  #beforeClient = 0;
   #handled: number;
   #injectedHandled = 0;
   #acknowledged: number;
@@ -66,10 +68,13 @@ export class CoreSide {
     this.#handled = this.#acknowledged = 0;
   }
 
-  /** The core's `<enabled/>` has come; `sentBase`: `session.stanzasToCore` when our `<enable/>` was written. */
-  static enabled(session: Session, enabled: Frame, sentBase: number): CoreSide {
+  /**
+   * The core's `<enabled/>` has come; `sentBase`: `session.stanzasToCore` when our `<enable/>` was written. `asked`: to keep
+   * the session, too.
+   */
+  static enabled(session: Session, enabled: Frame, sentBase: number, asked = true): CoreSide {
     session.injectedToCore = session.injectedToCore?.filter((sequence) => sequence > sentBase) ?? null;
-    const id = asksToResume(enabled) ? peek.attr(enabled, "id") : null;
+    const id = asked && asksToResume(enabled) ? peek.attr(enabled, "id") : null;
     const receivedBase = session.stanzasFromCore;
     return new CoreSide(session, {
       xmlns: namespaceOf(enabled),
@@ -96,6 +101,7 @@ export class CoreSide {
     const side = new CoreSide(session, estate);
     side.#handled = estate.handled;
     side.#injectedHandled = estate.injectedHandled;
+    side.#beforeClient = estate.beforeClient ?? 0;
     side.#acknowledged = estate.acknowledged;
     side.#answerOwed = estate.answerOwed;
     side.#asked = estate.asked;
@@ -113,11 +119,22 @@ export class CoreSide {
       sentBase: this.#sentBase,
       handled: this.#handled,
       injectedHandled: this.#injectedHandled,
+      beforeClient: this.#beforeClient,
       acknowledged: this.#acknowledged,
       answerOwed: this.#answerOwed,
       asked: this.#asked,
       answered: this.#answered,
     };
+  }
+
+  /** The h that the core was told last. */
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
+  /** The client counts later than the core: `sentBase` is `session.stanzasToCore` when it began. */
+  countClientFrom(sentBase: number): void {
+    this.#beforeClient = sentBase - this.#sentBase;
   }
 
   /** Stanzas that came from the core, modulo 2^32. */
@@ -127,7 +144,9 @@ export class CoreSide {
 
   /** Stanzas of the client that the core has handled: what the client may be told. */
   get handledOfClient(): number {
-    return (this.#handled - this.#injectedHandled) >>> 0;
+    const ofClient = (this.#handled - this.#injectedHandled - this.#beforeClient) >>> 0;
+    // As long as the core has not handled all that came before.
+    return this.#beforeClient > 0 && ofClient >= 0x8000_0000 ? 0 : ofClient;
   }
 
   /** Whether the core has handled everything that was written to it. */

@@ -27,6 +27,8 @@ export interface CoreSideEstate {
   readonly sentBase: number;
   readonly handled: number;
   readonly injectedHandled: number;
+  /** Absent: 0. */
+  readonly beforeClient?: number;
   readonly acknowledged: number;
   readonly answerOwed: boolean;
   readonly asked: number;

@@ -41,6 +41,15 @@ export const streamManagementOptions = z
       unit: "bytes",
       reload: true,
     }),
+    stand_in: z
+      .boolean()
+      .default(true)
+      .meta({
+        description:
+          "Acknowledges to the core for clients without XEP-0198: what did not reach them stays with the core, which stores it " +
+          "for their next login. Needs a core with XEP-0198.",
+        reload: true,
+      }),
     request_after_stanzas: z.number().int().min(1).max(1000).default(10).meta({
       description: "Asks the client for an acknowledgement after this many stanzas.",
       unit: "stanzas",

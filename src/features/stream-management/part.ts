@@ -34,6 +34,7 @@ import { Reattachment } from "./reattachment.ts";
 import { type Promised, Resumption } from "./resumption.ts";
 import type { Found } from "./safe.ts";
 import { Safekeeping } from "./safekeeping.ts";
+import { StandIn } from "./stand-in.ts";
 import { type Adoption, coreHandled } from "./takeover.ts";
 
 const overflows = meter.counter("breakwater_sm_overflows_total", "Sessions that ended because their queue was full");
@@ -85,6 +86,8 @@ export class StreamManagementPart implements Part {
   #newestLink: number;
   /** Null: what is not acknowledged is safe at the core only. */
   #safekeeping: Safekeeping | null = null;
+  // For a client that does not acknowledge itself, so far.
+  #standIn: StandIn | null = null;
   // Until the client has them: stored messages of its session before.
   #leftovers: Leftovers | null;
 
@@ -138,6 +141,7 @@ export class StreamManagementPart implements Part {
   fromClient(frame: Frame): Verdict {
     if (frame.kind < KIND.smRequest || frame.kind > KIND.sm) {
       if (this.#reattachment !== null && isStanza(frame)) this.#reattachment.keep(frame);
+      if (this.#queue === null && this.#standIn === null) this.#standInFor(frame);
       return "pass";
     }
     if (frame.kind === KIND.smRequest) this.#requestFromClient(frame);
@@ -145,6 +149,13 @@ export class StreamManagementPart implements Part {
     else if (peek.name(frame) === "enable") this.#enable(frame);
     else this.#fail(frame, "unexpected-request"); // resume after bind, and what only servers send
     return "taken";
+  }
+
+  // Clients that know XEP-0198 enable it before they become available (§3).
+  #standInFor(frame: Frame): void {
+    const coreXmlns = this.#session.coreFeatures.sm;
+    if (coreXmlns === null || this.#enabling !== null || !this.#feature.options.stand_in) return;
+    if (frame.kind === KIND.presence) this.#standIn = new StandIn(this.#session, coreXmlns);
   }
 
   #enable(frame: Frame): void {
@@ -160,6 +171,8 @@ export class StreamManagementPart implements Part {
     };
     const coreXmlns = this.#session.coreFeatures.sm;
     if (coreXmlns === null) return this.#enabled(null);
+    // The core has been asked before, and not for a session that it keeps: this one can be resumed in this process.
+    if (this.#standIn !== null) return this.#standIn.answered ? this.#enabled(this.#standIn.coreSide) : undefined;
     if (resume) this.#reattachment = Reattachment.of(this.#session, this.#feature.budget, 0);
     const enable = smEnable(coreXmlns, resume ? { maxSeconds: Math.ceil(this.#enabling.maxSeconds) } : null);
     this.#session.core.write(enable, 0, enable.length);
@@ -169,7 +182,9 @@ export class StreamManagementPart implements Part {
   #enabled(coreSide: CoreSide | null): void {
     const { xmlns, resume, maxSeconds, sentBase } = this.#enabling!;
     this.#enabling = null;
+    this.#standIn = null;
     this.#sentBase = sentBase;
+    coreSide?.countClientFrom(sentBase);
     this.#begin(xmlns, coreSide, 0);
     if (resume) {
       const token = this.#feature.token(this.#session, coreSide, maxSeconds);
@@ -297,10 +312,14 @@ export class StreamManagementPart implements Part {
   // ---- from the core
 
   fromCore(frame: Frame): Verdict {
-    if (isStanza(frame)) return this.#queue === null ? "pass" : this.#deliver(frame, this.#queue);
+    if (isStanza(frame)) {
+      if (this.#queue !== null) return this.#deliver(frame, this.#queue);
+      return this.#standIn === null ? "pass" : this.#standIn.deliver(frame);
+    }
     if (frame.kind === KIND.streamError && this.#isUnsure) return this.#giveCoreUp();
     if (frame.kind < KIND.smRequest || frame.kind > KIND.sm) return "pass";
-    if (frame.kind === KIND.smRequest) this.#coreSide?.owe();
+    if (this.#standIn !== null) this.#standInHears(this.#standIn, frame);
+    else if (frame.kind === KIND.smRequest) this.#coreSide?.owe();
     else if (frame.kind === KIND.smAnswer) this.#answerFromCore(frame);
     else this.#smFromCore(frame);
     return "taken";
@@ -311,6 +330,19 @@ export class StreamManagementPart implements Part {
     const name = peek.name(frame);
     if (name !== "enabled" && name !== "failed") return;
     this.#enabled(name === "enabled" ? CoreSide.enabled(this.#session, frame, this.#enabling.sentBase) : null);
+    this.#answerKept();
+  }
+
+  #standInHears(standIn: StandIn, frame: Frame): void {
+    const h = frame.kind === KIND.smAnswer ? readH(frame) : null;
+    if (!standIn.heard(frame, h)) return this.#coreMiscounts(h);
+    if (!standIn.answered || this.#enabling === null) return;
+    this.#enabled(standIn.coreSide);
+    this.#answerKept();
+  }
+
+  // What the client asked before `<enabled/>`.
+  #answerKept(): void {
     for (let i = this.#questions.takeAll(); i > 0; i--) {
       if (this.#coreSide === null) this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
       else this.#questions.askCore(this.#coreSide);
@@ -322,18 +354,22 @@ export class StreamManagementPart implements Part {
     if (coreSide === null) return;
     const quick = quickH(frame);
     const h = quick >= 0 ? quick : readH(frame);
-    if (h === null || !coreSide.acknowledge(h)) {
-      this.#session.log.warn("core acknowledged stanzas that it never got", {
-        session: this.#session.id,
-        core: this.#session.core.coreName,
-        h: h ?? "missing",
-      });
-      return this.#session.on("coreGone", "core-misbehaved");
-    }
+    if (h === null || !coreSide.acknowledge(h)) return this.#coreMiscounts(h);
     this.#reattachment?.acknowledged(h);
     const promised = this.#resumption?.promised ?? null;
     if (promised !== null && coreSide.settled && coreSide.hasAnswered(promised.question)) this.#confirmResume(promised);
     if (this.#questions.answered(coreSide)) this.#toClient(smAnswer(this.#xmlns, coreSide.handledOfClient));
+  }
+
+  #coreMiscounts(h: number | null): void {
+    const { session } = this;
+    const { id, core } = session;
+    session.log.warn("core acknowledged stanzas that it never got", {
+      session: id,
+      core: core.coreName,
+      h: h ?? "missing",
+    });
+    session.on("coreGone", "core-misbehaved");
   }
 
   #deliver(frame: Frame, queue: UnackedQueue): Verdict {
@@ -375,6 +411,7 @@ export class StreamManagementPart implements Part {
   }
 
   beforeCoreFlush(): void {
+    this.#standIn?.beforeCoreFlush();
     this.#reattachment?.ride();
     this.#coreSide?.answer(this.#owedToCore, false);
   }
@@ -390,6 +427,7 @@ export class StreamManagementPart implements Part {
   }
 
   tick(now: number): void {
+    this.#standIn?.tell();
     const queue = this.#queue;
     if (queue === null) return;
     const { link, phase, resumable, portable } = this.#session;
@@ -532,6 +570,7 @@ export class StreamManagementPart implements Part {
 
   // XEP-0198 §4: a final <a/> before the end, or what the client has handled would be delivered again.
   coreEnding(): void {
+    this.#standIn?.end();
     if (this.#queue === null) return;
     if (this.#coreSide !== null) this.#coreSide.answer(this.#owedToCore, true);
     else bounceUnacked(this.#queue, this.#session);

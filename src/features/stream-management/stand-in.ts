@@ -1,0 +1,135 @@
+import type { Attentive } from "../../base/janitor.ts";
+import { meter } from "../../base/meter.ts";
+import type { Verdict } from "../../session/part.ts";
+import type { Session } from "../../session/session.ts";
+import { type Frame, KIND } from "../../xmpp/frame.ts";
+import { peek } from "../../xmpp/peek.ts";
+import { CoreSide } from "./core-side.ts";
+import { smEnable } from "./nonza.ts";
+
+const returned = meter.counter(
+  "breakwater_sm_returned_stanzas_total",
+  "Stanzas that clients without stream management had not got when they left, and that their core was left with",
+);
+
+/**
+ * Acknowledges to the core in the place of a client that does not (XEP-0198): what the client has as far as its link can
+ * tell. So what never reached it is the core's when the session ends, and the core keeps it for the next login or gives it
+ * to another resource. Holds no stanzas, only where in the link each begins, as long as the link has not got rid of it.
+ */
+export class StandIn implements Attentive {
+  readonly #session: Session;
+  // `session.stanzasToCore` when our `<enable/>` was written.
+  readonly #sentBase: number;
+  #coreSide: CoreSide | null = null;
+  #answered = false;
+  // Of each stanza that may still be in the link, oldest first: where in it it begins, and its number at the core.
+  #starts: number[] = [];
+  #sequences: number[] = [];
+  #first = 0;
+  #attended = false;
+  #ended = false;
+
+  /** Before the client's first stanza that makes it available: what is stored for it follows at once. */
+  constructor(session: Session, xmlns: NonNullable<Session["coreFeatures"]["sm"]>) {
+    this.#session = session;
+    this.#sentBase = session.stanzasToCore;
+    const enable = smEnable(xmlns, null);
+    session.core.write(enable, 0, enable.length);
+  }
+
+  /** The core's side of XEP-0198; null as long as it has not agreed. */
+  get coreSide(): CoreSide | null {
+    return this.#coreSide;
+  }
+
+  /** Whether the core has said `<enabled/>` or `<failed/>`. */
+  get answered(): boolean {
+    return this.#answered;
+  }
+
+  /** `<enabled/>`, `<failed/>`, `<r/>` or `<a/>` of the core. False when it counts more than was sent. */
+  heard(frame: Frame, h: number | null): boolean {
+    if (frame.kind === KIND.smAnswer) return this.#coreSide === null || (h !== null && this.#coreSide.acknowledge(h));
+    if (frame.kind === KIND.smRequest) this.#coreSide?.owe();
+    else if (!this.#answered) {
+      const name = peek.name(frame);
+      this.#answered = name === "enabled" || name === "failed";
+      if (name === "enabled") this.#coreSide = CoreSide.enabled(this.#session, frame, this.#sentBase, false);
+    }
+    return true;
+  }
+
+  /** A stanza on its way to the client. */
+  deliver(frame: Frame): Verdict {
+    const { link } = this.#session;
+    if (this.#coreSide === null) return "pass";
+    // The core has had our last word: this one it gives to somebody else.
+    if (this.#ended || link === null) return frame.kind === KIND.message ? "taken" : "pass";
+    this.#starts.push(link.writtenBytes);
+    this.#sequences.push(this.#coreSide.received);
+    return "pass";
+  }
+
+  beforeCoreFlush(): void {
+    if (this.#coreSide === null || this.#ended) return;
+    this.#look();
+    this.#coreSide.answer(this.#handled, false);
+    if (this.#attended || (this.#waiting === 0 && this.#coreSide.acknowledged === this.#handled)) return;
+    this.#attended = true;
+    this.#session.host.janitor.soon(this);
+  }
+
+  attend(): void {
+    this.#attended = false;
+    this.tell();
+  }
+
+  /** Tells the core what is new since it was told last. */
+  tell(): void {
+    if (this.#coreSide === null || this.#ended || this.#session.phase === "closed") return;
+    this.#look();
+    this.#coreSide.answer(this.#handled, true);
+    this.#session.core.flush();
+  }
+
+  /** The last word to the core. What the client has not got it does not get on this link. */
+  end(): void {
+    if (this.#coreSide === null || this.#ended) return;
+    this.#look();
+    this.#ended = true;
+    this.#coreSide.answer(this.#handled, true);
+    if (this.#waiting === 0) return;
+    returned.cell().value += this.#waiting;
+    this.#session.log.info("stanzas go back to the core", { session: this.#session.id, stanzas: this.#waiting });
+    this.#session.link?.recall();
+  }
+
+  get #waiting(): number {
+    return this.#starts.length - this.#first;
+  }
+
+  /** Stanzas that the client has, or that the core may not be left with any longer: it ends sessions that leave it too many. */
+  get #handled(): number {
+    const { received } = this.#coreSide!;
+    if (this.#waiting === 0) return received;
+    return Math.max(this.#sequences[this.#first]! - 1, received - this.#session.core.traits.maxUnacked);
+  }
+
+  // A stanza has left when all before the next one has.
+  #look(): void {
+    const { link } = this.#session;
+    if (this.#waiting === 0 || link === null) return;
+    const taken = link.takenBytes;
+    if (taken >= link.writtenBytes) this.#first = this.#starts.length;
+    else while (this.#waiting > 1 && this.#starts[this.#first + 1]! <= taken) this.#first++;
+    if (this.#first === 0) return;
+    if (this.#waiting === 0) {
+      this.#starts.length = this.#sequences.length = 0;
+    } else if (this.#first * 2 > this.#starts.length) {
+      this.#starts = this.#starts.slice(this.#first);
+      this.#sequences = this.#sequences.slice(this.#first);
+    } else return;
+    this.#first = 0;
+  }
+}
