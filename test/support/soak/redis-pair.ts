@@ -47,7 +47,7 @@ export class RedisPair {
     await this.#master.kill();
     await pause(ms);
     await this.#master.start();
-    await until(async () => (await this.#master.cli("ping")) === "PONG", "it has read its file");
+    await until(async () => (await tell(this.#master, "ping")) === "PONG", "it has read its file");
   }
 
   async freeze(ms: number): Promise<void> {
@@ -58,21 +58,21 @@ export class RedisPair {
 
   /** Every connection of an edge is closed. */
   async disconnect(): Promise<void> {
-    await this.#master.cli("client", "kill", "type", "normal");
+    await tell(this.#master, "client", "kill", "type", "normal");
   }
 
   /** Somebody else's data takes all memory, for a while. */
   async fill(ms: number): Promise<void> {
-    await this.#master.cli("setrange", "somebody-else", String(MAX_MEMORY), "x");
+    await tell(this.#master, "setrange", "somebody-else", String(MAX_MEMORY), "x");
     await pause(ms);
-    await this.#master.cli("del", "somebody-else");
+    await tell(this.#master, "del", "somebody-else");
   }
 
   /** It believes to be a replica, for a while. */
   async readOnly(ms: number): Promise<void> {
-    await this.#master.cli("replicaof", "127.0.0.1", "1");
+    await tell(this.#master, "replicaof", "127.0.0.1", "1");
     await pause(ms);
-    await this.#master.cli("replicaof", "no", "one");
+    await tell(this.#master, "replicaof", "no", "one");
   }
 
   /** The replica becomes the master, and has everything. */
@@ -80,16 +80,16 @@ export class RedisPair {
     const [from, to] = [this.#master, this.#replica];
     await until(() => replicates(to), "the replica follows its master");
     await this.#sentinelKnows(to);
-    await from.cli("client", "pause", "60000", "write");
+    await tell(from, "client", "pause", "60000", "write");
     await until(async () => (await offsetOf(from)) === (await offsetOf(to)), "the replica has everything");
     // It refuses while it has not yet seen the end of the one before.
-    const obeys = async () => (await this.sentinel.cli("sentinel", "failover", MASTER)) === "OK";
+    const obeys = async () => (await tell(this.sentinel, "sentinel", "failover", MASTER)) === "OK";
     await until(obeys, "the Sentinel takes the order");
-    await until(async () => (await to.cli("role")).startsWith("master"), "the replica is the master");
+    await until(async () => (await tell(to, "role")).startsWith("master"), "the replica is the master");
     [this.#master, this.#replica] = [to, from];
     // The Sentinel would do it as well, ten seconds later. What waits there for the end of the pause is refused then.
-    await from.cli("replicaof", to.host, String(to.port));
-    await from.cli("client", "unpause");
+    await tell(from, "replicaof", to.host, String(to.port));
+    await tell(from, "client", "unpause");
   }
 
   async stop(): Promise<void> {
@@ -100,19 +100,36 @@ export class RedisPair {
 
   async #sentinelKnows(replica: RedisServer): Promise<void> {
     const knows = async () => {
-      const told = await this.sentinel.cli("sentinel", "replicas", MASTER);
+      const told = await tell(this.sentinel, "sentinel", "replicas", MASTER);
       return told.includes(String(replica.port)) && !/s_down|disconnected|master_link_status\nerr/.test(told);
     };
     await until(knows, "the Sentinel knows the replica");
   }
 }
 
+/**
+ * What `redis-cli` prints. A Sentinel closes all connections of a server whose role it changes, at a moment of its own: the order, which may
+ * be given twice, is given again then.
+ */
+async function tell(server: RedisServer, ...order: string[]): Promise<string> {
+  let printed: string | null = null;
+  const obeys = async () => {
+    printed = await server.cli(...order).catch((error: Error) => {
+      if (/Connection reset|closed the connection/.test(error.message)) return null;
+      throw error;
+    });
+    return printed !== null;
+  };
+  await until(obeys, `redis takes ${order.join(" ")}`);
+  return printed!;
+}
+
 async function replicates(replica: RedisServer): Promise<boolean> {
-  return (await replica.cli("info", "replication")).includes("master_link_status:up");
+  return (await tell(replica, "info", "replication")).includes("master_link_status:up");
 }
 
 async function offsetOf(server: RedisServer): Promise<string | undefined> {
-  const told = await server.cli("info", "replication");
+  const told = await tell(server, "info", "replication");
   return /(?:slave_repl_offset|master_repl_offset):(\d+)/.exec(told)?.[1];
 }
 
