@@ -1,4 +1,3 @@
-import { hostname } from "node:os";
 import { type Clock, systemClock } from "./base/clock.ts";
 import { Janitor } from "./base/janitor.ts";
 import type { Log } from "./base/log.ts";
@@ -15,11 +14,12 @@ import { hostMetaRoutes } from "./edge/http/host-meta.ts";
 import { HttpPort } from "./edge/http/http-port.ts";
 import type { HttpRoute } from "./edge/http/route.ts";
 import { Listener } from "./edge/listener.ts";
+import { eventLoop, type Loop, Turnstile } from "./edge/turnstile.ts";
 import { WebSocketPort } from "./edge/websocket/websocket-port.ts";
 import { featureList } from "./features/index.ts";
 import { Keepalive } from "./features/keepalive/index.ts";
 import { StreamManagement } from "./features/stream-management/index.ts";
-import { Safe } from "./features/stream-management/safe.ts";
+import { admissionLimits, corePlan, hostOptions, newSafe, OPS, placesOf } from "./from-config.ts";
 import { Health } from "./ops/health.ts";
 import { type OpsServer, startOpsServer } from "./ops/http.ts";
 import { measureLoopLag } from "./ops/loop-lag.ts";
@@ -36,11 +36,8 @@ import { Returns } from "./session/returns.ts";
 import type { Store } from "./session/stanza-store.ts";
 import { Turns } from "./session/turns.ts";
 import { openStore } from "./store/open.ts";
-import { recordSeconds, refreshDelayMs } from "./store/refresh.ts";
 import { closeTls, setUpTls, type TlsSetup } from "./tls/setup.ts";
 import { Cores } from "./upstream/cores.ts";
-import { domainKey } from "./xmpp/jid.ts";
-import { framerLimitsOf } from "./xmpp/options.ts";
 
 const started = meter.gauge("breakwater_start_time_seconds", "When this process began to serve, in seconds since 1970");
 
@@ -68,6 +65,7 @@ export interface StartOptions {
   readonly config: Config;
   readonly log: Log;
   readonly clock?: Clock;
+  readonly loop?: Loop;
   /** What browsers find beside the edge's own paths, which nothing here can hide. */
   readonly routes?: readonly HttpRoute[];
   /** Where this process is one of several that share the ports. They are asked by their supervisor: it has no ops server. */
@@ -129,6 +127,7 @@ class Edge implements Breakwater {
   readonly #streamManagement: StreamManagement;
   readonly #keepalive: Keepalive;
   readonly #admission: Admission;
+  readonly #turnstile: Turnstile;
   readonly #http: HttpPort;
   readonly #host: Host;
   readonly #seat: Seat | null;
@@ -149,7 +148,7 @@ class Edge implements Breakwater {
   #stopLag: (() => void) | null = null;
   #stopping = false;
 
-  constructor({ config, log, clock = systemClock, routes = [], seat, before }: StartOptions) {
+  constructor({ config, log, clock = systemClock, loop = eventLoop, routes = [], seat, before }: StartOptions) {
     this.#config = config;
     this.#log = log;
     this.#clock = clock;
@@ -174,6 +173,11 @@ class Edge implements Breakwater {
       succeeded: false,
       ...hostOptions(config),
     };
+    this.#turnstile = new Turnstile({
+      ...{ clock, loop, janitor: this.#janitor, log },
+      longestWaitMs: () => this.#host.deadlines.open_timeout * 1000,
+      crowded: () => false,
+    });
     this.#seat = seat ?? null;
     this.#before = before ?? null;
     this.#places = placesOf(config);
@@ -253,10 +257,12 @@ class Edge implements Breakwater {
       log: this.#log,
       admission: this.#admission,
       http: this.#http,
+      turnstile: this.#turnstile,
       reusePort: this.#seat !== null,
       tlsOptions: (kind) => this.#tls!.contexts.serverOptions(kind),
       limits: () => this.#host.limits.beforeLogin,
-      openTimeoutMs: () => this.#host.deadlines.open_timeout * 1000,
+      openTimeoutMs: (kind) =>
+        1000 * (kind === "https" ? this.#config.http.header_timeout : this.#host.deadlines.open_timeout),
       keepaliveSeconds: () => this.#keepalive.options.tcp_keepalive,
       welcome: (link) => new Negotiation(link, this.#host),
     });
@@ -346,6 +352,7 @@ class Edge implements Breakwater {
     await this.drainer.stop();
     this.#host.parkingLot.stop();
     this.#host.gate.stop();
+    this.#turnstile.stop();
     this.#http.stop();
     await this.#goodbye();
     for (const listener of this.#listeners) listener.dropAll();
@@ -384,53 +391,4 @@ class Edge implements Breakwater {
       look();
     });
   }
-}
-
-/** The number of the ops server's place; the others are those of the listeners, in order. */
-const OPS = 0;
-
-/** Every place at which an edge with this configuration listens. */
-function placesOf({ listeners, ops }: Config): string[] {
-  const clients = listeners.map(({ listen }) => `${listen.host}:${listen.port}`);
-  return [`ops ${ops.listen.host}:${ops.listen.port}`, ...clients];
-}
-
-function corePlan(config: Config) {
-  return {
-    cores: config.cores,
-    domains: config.domains.map((domain) => ({ name: domainKey(domain.name), core: domain.core })),
-  };
-}
-
-function newSafe(store: Store, options: Config["store"], clock: Clock): Safe {
-  return new Safe(store, {
-    owner: `${hostname()}:${process.pid}`,
-    clock,
-    seconds: (holdSeconds) => recordSeconds(options, holdSeconds),
-    refreshDelay: () => refreshDelayMs(options),
-    maxBytes: options.max_session_bytes,
-  });
-}
-
-function hostOptions(config: Config): Pick<Host, "deadlines" | "limits" | "domains" | "elsewhere"> {
-  const { open_timeout, login_timeout, replay_timeout, drain_timeout } = config.session;
-  return {
-    deadlines: {
-      open_timeout,
-      login_timeout,
-      replay_timeout,
-      drain_timeout,
-      hold_time: config.stream_management.hold_time,
-    },
-    limits: {
-      beforeLogin: framerLimitsOf(config.limits.before_login),
-      afterLogin: framerLimitsOf(config.limits.after_login),
-    },
-    domains: new Set(config.domains.map((domain) => domainKey(domain.name))),
-    elsewhere: config.drain.to ?? null,
-  };
-}
-
-function admissionLimits({ limits }: Config) {
-  return { maxConnections: limits.max_connections, maxConnectionsPerIp: limits.max_connections_per_ip };
 }

@@ -11,6 +11,7 @@ import type { HttpConnectionInit } from "./http/http-connection.ts";
 import type { HttpPort } from "./http/http-port.ts";
 import { nextLinkId } from "./links.ts";
 import type { ListenerOptions } from "./options.ts";
+import { Porch } from "./porch.ts";
 import { ProxyHeaderReader } from "./proxy-protocol.ts";
 import { type LinkHost, type LinkInit, TcpLink } from "./tcp-link.ts";
 import { type DoorGuests, openDoor } from "./tls-door.ts";
@@ -34,8 +35,8 @@ export interface ListenerHost extends LinkHost {
   readonly http: HttpPort;
   /** For clients that have not logged in. */
   limits(): FramerLimits;
-  /** How long a client may take to say what it is. */
-  openTimeoutMs(): number;
+  /** How long a client may take to say what it is, from its turn to shake hands. */
+  openTimeoutMs(kind: "https" | "all"): number;
   /** After how many silent seconds the kernel probes a connection; 0: never. */
   keepaliveSeconds(): number;
   /** A client has come: who owns its link? */
@@ -56,6 +57,7 @@ export class Listener {
   readonly #trusted: TrustedNetworks | null;
   readonly #forwarded: ForwardedBy | null;
   readonly #sockets = new Set<Socket>();
+  readonly #waiting = new Set<Porch>();
   // Once it has listened the port is known, also where any free one would have done.
   #place: Address;
   readonly #guests: DoorGuests<Visit> = {
@@ -104,9 +106,10 @@ export class Listener {
     });
   }
 
-  /** Accepts nobody any more; those who are inside stay. */
+  /** Accepts nobody any more, nor those who still wait; those who are inside stay. */
   close(): void {
     this.#server.close();
+    for (const porch of this.#waiting) porch.gone();
   }
 
   /** Drops every connection that came in here. */
@@ -125,6 +128,7 @@ export class Listener {
     accepted.inc(this.#options.kind);
     const { remoteAddress, remotePort, localAddress, localPort } = socket;
     if (remoteAddress === undefined) return void socket.destroy(); // gone before we looked
+    this.#host.turnstile.arrived();
     this.#sockets.add(socket);
     socket[LISTENER] = this;
     socket.on("close", onClose);
@@ -178,16 +182,32 @@ export class Listener {
   }
 
   #admit(socket: VisitorSocket, client: Endpoint, server: Endpoint): void {
-    const { admission, http, keepaliveSeconds } = this.#host;
+    const { admission, http, keepaliveSeconds, turnstile } = this.#host;
     const visit = { client, server, secure: true, forwarded: this.#forwarded };
     if (!admission.admit(addressOf(visit))) return void socket.destroy();
     socket[VISIT] = visit;
     const keepalive = keepaliveSeconds();
     if (keepalive > 0) socket.setKeepAlive(true, keepalive * 1000);
     const { kind } = this.#options;
-    if (kind === "starttls" || kind === "tls" || kind === "plaintext") this.#welcome(socket, kind, client, server);
+    if (kind === "starttls" || kind === "plaintext") this.#welcome(socket, kind, client, server);
     else if (kind === "http") http.take(socket, visit);
-    else openDoor(socket, kind, this.#host, this.#host.openTimeoutMs(), this.#guests, visit);
+    // Whoever has to wait has its deadlines from when it comes in.
+    else if (turnstile.passes(kind === "tls")) this.#shakeHands(socket, kind, visit);
+    else this.#porch(socket, kind, visit);
+  }
+
+  #porch(socket: Socket, kind: "tls" | "https" | "all", visit: Visit): void {
+    const porch = new Porch(socket, kind === "tls", this.#host.turnstile, () => {
+      this.#waiting.delete(porch);
+      this.#shakeHands(socket, kind, visit);
+    });
+    this.#waiting.add(porch);
+    socket.once("close", () => this.#waiting.delete(porch));
+  }
+
+  #shakeHands(socket: Socket, kind: "tls" | "https" | "all", visit: Visit): void {
+    if (kind === "tls") this.#welcome(socket, kind, visit.client, visit.server);
+    else openDoor(socket, kind, this.#host, this.#host.openTimeoutMs(kind), this.#guests, visit);
   }
 
   #welcome(socket: Socket, kind: LinkInit["kind"], client: Endpoint, server: Endpoint): void {

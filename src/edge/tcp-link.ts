@@ -13,6 +13,7 @@ import { KIND } from "../xmpp/frame.ts";
 import { type FramerLimits, StanzaFramer } from "../xmpp/framer.ts";
 import { selfContained } from "../xmpp/self-contained.ts";
 import { brokenBy, bytesFromClient, bytesToClient, LINGER_MS, openLinks } from "./links.ts";
+import type { AtTheTurnstile, Place, Turnstile } from "./turnstile.ts";
 import { untakenBytes } from "./untaken.ts";
 
 const openTcp = openLinks.cell("tcp");
@@ -29,6 +30,7 @@ export interface LinkHost {
   readonly clock: Clock;
   readonly janitor: Janitor;
   readonly log: Log;
+  readonly turnstile: Turnstile;
   /** The shared options object for TLS sockets of this kind; asked anew for each handshake. */
   tlsOptions(kind: TlsKind): TLSSocketOptions;
 }
@@ -46,7 +48,8 @@ const LINK = Symbol("link");
 type LinkedSocket = Socket & { [LINK]?: TcpLink };
 
 /** A client on TCP, with STARTTLS (RFC 6120 §5), direct TLS (XEP-0368) or behind a trusted balancer without. */
-export class TcpLink implements Link, Sweepable {
+export class TcpLink implements Link, Sweepable, AtTheTurnstile {
+  readonly logsIn = true;
   readonly id: number;
   readonly transport = "tcp";
   readonly client: Endpoint;
@@ -64,6 +67,9 @@ export class TcpLink implements Link, Sweepable {
   readonly #host: LinkHost;
   #framer: StanzaFramer;
   readonly #outbox = new Outbox();
+  // Between <starttls/> and a handshake that has to wait.
+  #place: Place | null = null;
+  #proceed: Buffer | null = null;
   #paused = false;
   #pumping = false;
   #endedAt = 0;
@@ -112,15 +118,44 @@ export class TcpLink implements Link, Sweepable {
     this.#framer.restart();
   }
 
-  startTls(proceed: Buffer): boolean {
-    if (this.#framer.unread() > 0) return false;
+  startTls(proceed: Buffer): "now" | "wait" | "pipelined" {
+    if (this.#framer.unread() > 0) return "pipelined";
+    const { turnstile } = this.#host;
+    this.#proceed = proceed;
+    if (turnstile.passes(true)) {
+      this.#shakeHands();
+      return "now";
+    }
+    this.#place = turnstile.wait(this, false);
+    return "wait";
+  }
+
+  goIn(): void {
+    this.#place = null;
+    this.owner?.linkTurn?.(this);
+    this.#shakeHands();
+  }
+
+  turnAway(): void {
+    this.#place = null;
+    this.owner?.linkNotSecured?.(this, "too-many-connections");
+  }
+
+  #shakeHands(): void {
+    const proceed = this.#proceed!;
+    this.#proceed = null;
     this.write(proceed, 0, proceed.length);
     this.flush();
     this.#framer = new StanzaFramer(this.#framer.limits);
     this.#socket.off("data", onData);
     this.#wrap("starttls");
     this.secure = true;
-    return true;
+  }
+
+  #leaveLine(): void {
+    if (this.#place === null) return;
+    this.#host.turnstile.leave(this.#place);
+    this.#place = null;
   }
 
   write(bytes: Buffer, start: number, end: number): void {
@@ -166,6 +201,7 @@ export class TcpLink implements Link, Sweepable {
   end(): void {
     if (this.#closed) return;
     this.owner = null;
+    this.#leaveLine();
     this.flush();
     this.#socket.end();
     // Reading on, so that the peer's close is seen; nobody owns what comes.
@@ -177,6 +213,7 @@ export class TcpLink implements Link, Sweepable {
 
   drop(): void {
     this.owner = null;
+    this.#leaveLine();
     this.#socket.destroy();
   }
 
@@ -217,6 +254,8 @@ export class TcpLink implements Link, Sweepable {
   received(chunk: Buffer): void {
     this.heardAt = this.#host.clock.now();
     if (this.owner === null) return;
+    // It is read all the same, so that its end is noticed.
+    if (this.#place !== null) return this.owner.linkNotSecured?.(this, "starttls-pipelined");
     bytesFromClient.value += chunk.length;
     this.#framer.feed(chunk, true);
     if (!this.#paused) this.pump();
@@ -267,6 +306,7 @@ export class TcpLink implements Link, Sweepable {
   closed(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#leaveLine();
     openTcp.value--;
     this.#outbox.clear();
     this.#host.janitor.remove(this);

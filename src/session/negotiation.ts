@@ -315,9 +315,26 @@ export class Negotiation implements LinkOwner, CoreOwner, Sweepable, Leaving, At
     if (frame.kind !== KIND.tls || peek.name(frame) !== "starttls") {
       return this.refuse("not-encrypted", "only <starttls/> is taken before encryption");
     }
-    if (!this.#link.startTls(PROCEED)) {
-      return this.refuse("starttls-pipelined", "bytes behind <starttls/> are neither plain nor encrypted");
-    }
+    const turn = this.#link.startTls(PROCEED);
+    if (turn === "pipelined") this.linkNotSecured(this.#link, "starttls-pipelined");
+    else if (turn === "wait") this.#deadlineAt = Number.POSITIVE_INFINITY;
+    else this.#secured();
+  }
+
+  linkTurn(): void {
+    this.#deadlineAt = this.host.clock.now() + this.host.deadlines.open_timeout * 1000;
+    this.#secured();
+  }
+
+  linkNotSecured(_link: Link, reason: CloseReason): void {
+    const text =
+      reason === "starttls-pipelined"
+        ? "bytes behind <starttls/> are neither plain nor encrypted"
+        : "Many clients connect just now; please try again later";
+    this.refuse(reason, text);
+  }
+
+  #secured(): void {
     this.#answered = false;
     this.#step = "header";
   }

@@ -2,8 +2,9 @@ import { z } from "zod";
 
 export const sessionOptions = z
   .strictObject({
-    open_timeout: z.number().min(1).max(300).default(10).meta({
-      description: "How long a client may take to open its stream, with the TLS handshake on a `tls` listener.",
+    open_timeout: z.number().min(1).max(300).default(30).meta({
+      description:
+        "How long a client may take to open its stream, from its turn to shake hands; and how long it may wait for that turn.",
       unit: "s",
       reload: true,
     }),

@@ -44,10 +44,11 @@ export interface Link {
   /** The next bytes begin a new stream (RFC 6120 §4.3.3, after STARTTLS and SASL). */
   restartStream(): void;
   /**
-   * Writes `proceed` and turns TLS on (RFC 6120 §5.4.3.3); a new stream begins inside. False, and nothing is done, when
-   * bytes came behind `<starttls/>`: they must never count as encrypted.
+   * Writes `proceed` and turns TLS on (RFC 6120 §5.4.3.3); a new stream begins inside. `wait`: many do so just now, and the
+   * owner hears `linkTurn` or `linkNotSecured`. `pipelined`, and nothing is done: bytes came behind `<starttls/>`, which must
+   * never count as encrypted.
    */
-  startTls(proceed: Buffer): boolean;
+  startTls(proceed: Buffer): "now" | "wait" | "pipelined";
   /**
    * One whole piece of the stream per call: the XML declaration, the opening tag, one complete first-level element or the
    * closing tag. Links that carry messages need them apart (RFC 7395 §3.3). Written as for TCP: what the opening tag
@@ -88,6 +89,10 @@ export interface LinkOwner {
   linkChunkEnd(link: Link): void;
   /** The transport took all that was written. */
   linkDrained(link: Link): void;
+  /** Behind `startTls`: the handshake begins now, after a wait. */
+  linkTurn?(link: Link): void;
+  /** Behind `startTls`: there will be no handshake. The owner answers, in plain text, and ends the link. */
+  linkNotSecured?(link: Link, reason: CloseReason): void;
   /** The client sent what no stream may hold. The owner answers and ends the link. */
   linkRefused(link: Link, error: FramingError): void;
   /** The transport is gone; the link is closed already. */

@@ -7,6 +7,7 @@ import { createLog, silentLog } from "../../src/base/log.ts";
 import { type Breakwater, type Seat, start } from "../../src/breakwater.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import { ConfigMistakes } from "../../src/config/mistakes.ts";
+import type { Loop } from "../../src/edge/turnstile.ts";
 import { developmentCertificate } from "../../src/tls/development-certificate.ts";
 import { freePorts } from "./cores/index.ts";
 import { Scratch } from "./scratch.ts";
@@ -36,6 +37,8 @@ export interface EdgeOptions {
   listenHost?: string;
   /** The time of an edge in this process, when the test turns it. */
   clock?: Clock;
+  /** The event loop of an edge in this process, as its turnstile sees it. */
+  loop?: Loop;
   /** Of an edge in this process that is one of several. It has no metrics. */
   seat?: Seat;
 }
@@ -117,6 +120,7 @@ export async function startEdge(options: EdgeOptions): Promise<TestEdge> {
     config: loaded.config,
     log: level ? createLog({ level }) : silentLog,
     ...(options.clock === undefined ? {} : { clock: options.clock }),
+    ...(options.loop === undefined ? {} : { loop: options.loop }),
     ...(options.seat === undefined ? {} : { seat: options.seat }),
   });
   const ports = breakwater.listeners.map((address) => address.port);

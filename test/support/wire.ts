@@ -14,6 +14,8 @@ export interface WireOptions extends Partial<FakeCoreScript> {
   listenerConfigs?: NonNullable<EdgeOptions["listenerConfigs"]>;
   /** The test turns the clock. */
   turned?: boolean;
+  /** The event loop as the edge's turnstile sees it. */
+  loop?: NonNullable<EdgeOptions["loop"]>;
   seat?: NonNullable<EdgeOptions["seat"]>;
 }
 
@@ -38,6 +40,7 @@ export class Wire {
       domains,
       listenerConfigs,
       turned = false,
+      loop,
       seat,
       ...script
     } = options;
@@ -50,6 +53,7 @@ export class Wire {
     if (domains !== undefined) edgeOptions.domains = domains;
     if (listenerConfigs !== undefined) edgeOptions.listenerConfigs = listenerConfigs;
     if (turned) edgeOptions.clock = clock;
+    if (loop !== undefined) edgeOptions.loop = loop;
     if (seat !== undefined) edgeOptions.seat = seat;
     const edge = await startEdge(edgeOptions);
     const wire = new Wire(core, edge, clock);

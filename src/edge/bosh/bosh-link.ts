@@ -164,8 +164,8 @@ export class BoshLink implements Link, Sweepable {
   }
 
   /** XEP-0206 §2: TLS is the connection's, below HTTP. */
-  startTls(): boolean {
-    return false;
+  startTls(): "pipelined" {
+    return "pipelined";
   }
 
   write(bytes: Buffer, start: number, end: number): void {

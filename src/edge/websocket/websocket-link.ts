@@ -115,8 +115,8 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
   }
 
   /** RFC 7395 §3.9: TLS is the WebSocket's, below HTTP. */
-  startTls(): boolean {
-    return false;
+  startTls(): "pipelined" {
+    return "pipelined";
   }
 
   write(bytes: Buffer, start: number, end: number): void {
