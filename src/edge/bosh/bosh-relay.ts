@@ -12,7 +12,7 @@ import { sidIn } from "./body.ts";
 
 const relayed = meter.counter(
   "breakwater_bosh_relayed_total",
-  "BOSH requests handed to the worker that has their session. They count in breakwater_http_requests_total twice",
+  "BOSH requests handed to the worker that has their session",
 );
 
 /** Tells the client's address to the process that has the session. */

@@ -26,7 +26,7 @@ export class RelayDoor {
     this.#path = doorOf(this.#name, process.pid);
     this.#log = log;
     this.#server = createServer((socket) =>
-      http.take(socket, { client: HERE, server: HERE, secure: true, forwarded: FORWARDED }),
+      http.take(socket, { client: HERE, server: HERE, secure: true, forwarded: FORWARDED, relayed: true }),
     );
   }
 

@@ -14,6 +14,8 @@ export interface HttpConnectionInit {
   readonly secure: boolean;
   /** Which header tells the client's address; null: `client` is the true one. */
   readonly forwarded: ForwardedBy | null;
+  /** Another process of this edge has it from the client, and counts what it hands on. */
+  readonly relayed?: boolean;
 }
 
 /** Requests that may wait for their answers on one connection. Pipelining is for few: each one costs memory. */

@@ -92,7 +92,8 @@ export class HttpPort {
     if (this.#stopping || connection.spent) response.shouldKeepAlive = false;
     const path = pathOf(request);
     const route = path === null ? undefined : this.#routes.get(path);
-    response.once("finish", () => requests.inc(route?.path ?? "other", String(response.statusCode)));
+    if (connection.init.relayed !== true)
+      response.once("finish", () => requests.inc(route?.path ?? "other", String(response.statusCode)));
     const refusal = refusalOf(request, path, route);
     if (refusal !== null) {
       // What may still come of a body is not worth reading.

@@ -8,6 +8,7 @@ import { gzipSync } from "node:zlib";
 import { meter, Series } from "../../../src/base/meter.ts";
 import type { Breakwater } from "../../../src/breakwater.ts";
 import { startEdge } from "../../support/edge.ts";
+import { until } from "../../support/wire.ts";
 import { attribute, type Bosh, bodies, bosh, type Client, message, OneByOne, Pipe, requestHead } from "./peer.ts";
 
 interface Two {
@@ -33,15 +34,20 @@ async function two(t: TestContext, config = ""): Promise<Two> {
   return { client, core, first: here.wire.edge.breakwater, secondPort: second.http };
 }
 
-function relayed(): number {
-  const series = [...meter.all()].find(({ name }) => name === "breakwater_bosh_relayed_total");
+function total(name: string): number {
+  const series = [...meter.all()].find((one) => one.name === name);
   assert.ok(series instanceof Series);
-  return series.cell().value;
+  return [...series.cells()].reduce((sum, { cell }) => sum + cell.value, 0);
+}
+
+function relayed(): number {
+  return total("breakwater_bosh_relayed_total");
 }
 
 test("requests reach the edge with the session, and its answers come back, in both directions and in order", async (t) => {
   const { client, core } = await two(t);
   const before = relayed();
+  const counted = total("breakwater_http_requests_total");
   assert.match(client.sid, /^1\.[\w-]{24}$/);
   for (let n = 1; n <= 5; n++) {
     const held = client.post(message(n));
@@ -50,6 +56,9 @@ test("requests reach the edge with the session, and its answers come back, in bo
     assert.deepEqual(bodies(await held), [`answer ${n}`]);
   }
   assert.equal(relayed() - before, 5);
+  // Both edges of this test count into the same meter.
+  await until(() => total("breakwater_http_requests_total") >= counted + 5, "the answers are through");
+  assert.equal(total("breakwater_http_requests_total") - counted, 5, "each request of the client once");
 });
 
 test("one that is logged in may send a stanza larger than strangers may, in pieces, chunked or compressed", async (t) => {
