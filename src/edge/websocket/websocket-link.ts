@@ -15,6 +15,7 @@ import { Inflater } from "./inflater.ts";
 import { CLOSE, MessageError } from "./message-error.ts";
 import { MessageReader } from "./message-reader.ts";
 import { MessageWriter } from "./message-writer.ts";
+import { Patience } from "./patience.ts";
 import type { WebSocketHost } from "./websocket-port.ts";
 
 const openWebSockets = openLinks.cell("websocket");
@@ -61,6 +62,7 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
   // Bytes since the last complete message, by chunks.
   #unread = 0;
   #pingedAt = 0;
+  readonly #patience = new Patience();
   #closeCode: number = CLOSE.normal;
   #endedAt = 0;
   #closed = false;
@@ -185,8 +187,9 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
     // Who is not read cannot answer.
     if (this.#paused) return;
     const { ping_interval: interval, pong_timeout: timeout } = this.#host.options();
+    this.#patience.look(now, this.writtenBytes, this.takenBytes);
     if (this.#pingedAt > this.heardAt) {
-      if (now - this.#pingedAt >= timeout * 1000) this.#lost("link-silent");
+      if (this.#patience.isOver(now, this.#pingedAt, timeout * 1000, this.writtenBytes)) this.#lost("link-silent");
     } else if (interval > 0 && now - Math.min(this.heardAt, this.wroteAt) >= interval * 1000) {
       this.keepAlive();
       this.#pingedAt = now;
@@ -205,6 +208,7 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
   /** The whole of a chunk was read. */
   chunkRead(length: number): void {
     this.heardAt = this.#host.clock.now();
+    this.#patience.heard(this.writtenBytes);
     bytesFromClient.value += length;
     this.#inflate();
     if (this.#handled) {

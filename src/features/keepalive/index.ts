@@ -1,5 +1,6 @@
 import { meter } from "../../base/meter.ts";
 import type { Feature, Part } from "../../session/part.ts";
+import type { Link } from "../../session/ports.ts";
 import type { Session } from "../../session/session.ts";
 import type { KeepaliveOptions } from "./options.ts";
 
@@ -26,8 +27,8 @@ export class Keepalive implements Feature {
 class KeepalivePart implements Part {
   readonly #feature: Keepalive;
   readonly #session: Session;
-  // Bytes that waited at the last look, and when they last became fewer.
-  #pending = 0;
+  // What the link had got rid of at the last look, and when that last grew or nothing waited.
+  #taken = -1;
   #takenAt = 0;
 
   constructor(feature: Keepalive, session: Session) {
@@ -38,8 +39,7 @@ class KeepalivePart implements Part {
   tick(now: number): void {
     const { link, phase } = this.#session;
     if (link === null || phase === "draining") return;
-    // Who has announced to be away (XEP-0124 §10) takes nothing, and is heard in the future.
-    if (this.#takesNothing(now, link.heardAt > now ? 0 : link.pendingBytes)) {
+    if (this.#takesNothing(now, link)) {
       return this.#session.on(this.#session.resumable ? "lost" : "gone", "slow-client");
     }
     const { whitespace_interval: interval } = this.#feature.options;
@@ -48,14 +48,17 @@ class KeepalivePart implements Part {
     link.keepAlive();
   }
 
-  // TCP alone never gives up a peer that is there and does not read.
-  #takesNothing(now: number, pending: number): boolean {
-    if (pending === 0 || pending < this.#pending || this.#pending === 0) this.#takenAt = now;
-    this.#pending = pending;
-    return pending > 0 && now - this.#takenAt >= this.#feature.options.write_timeout * 1000;
+  // TCP alone never gives up a peer that is there and does not read. A stanza of a megabyte is one write, and takes minutes on
+  // 2G: what counts is not that it is through but that it moves.
+  #takesNothing(now: number, link: Link): boolean {
+    const { takenBytes, pendingBytes, heardAt } = link;
+    // Who has announced to be away (XEP-0124 §10) takes nothing, and is heard in the future.
+    if (pendingBytes === 0 || heardAt > now || takenBytes > this.#taken) this.#takenAt = now;
+    this.#taken = takenBytes;
+    return now - this.#takenAt >= this.#feature.options.write_timeout * 1000;
   }
 
   phaseChanged(): void {
-    this.#pending = 0;
+    this.#taken = -1; // perhaps another link's
   }
 }
