@@ -176,7 +176,7 @@ class Edge implements Breakwater {
     this.#turnstile = new Turnstile({
       ...{ clock, loop, janitor: this.#janitor, log },
       longestWaitMs: () => this.#host.deadlines.open_timeout * 1000,
-      crowded: () => false,
+      crowded: () => this.#config.cores.every(({ name }) => this.#host.gate.isCrowded(name)),
     });
     this.#seat = seat ?? null;
     this.#before = before ?? null;

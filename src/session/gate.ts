@@ -9,6 +9,9 @@ const waiting = meter.gauge("breakwater_logins_waiting", "Clients that wait for 
 /** Who would wait longer is sent away, and comes again: no client is patient for long. */
 const LONGEST_WAIT_MS = 10_000;
 
+/** Of those who may wait, when as many do nobody need be let in to the edge who only comes to wait here. */
+const CROWDED = 0.5;
+
 /** A client at the door of its core. */
 export interface AtTheGate {
   /** Its turn. */
@@ -50,10 +53,16 @@ export class Gate {
       this.#lanes.set(core, lane);
     }
     if (lane.queue.size === 0 && this.#takeTurn(lane, rate)) return "now";
-    if (lane.queue.size >= (rate * LONGEST_WAIT_MS) / 1000) return "full";
+    if (lane.queue.size >= mostWaiting(rate)) return "full";
     lane.queue.add(client);
     this.#schedule(core, lane);
     return "wait";
+  }
+
+  /** Whether whoever comes to log in there now would only wait, or be sent away. */
+  isCrowded(core: string): boolean {
+    const lane = this.#lanes.get(core);
+    return lane !== undefined && lane.queue.size > 0 && lane.queue.size >= CROWDED * mostWaiting(this.#rate(core));
   }
 
   leave(client: AtTheGate): void {
@@ -85,4 +94,8 @@ export class Gate {
       this.#schedule(core, lane);
     });
   }
+}
+
+function mostWaiting(rate: number): number {
+  return (rate * LONGEST_WAIT_MS) / 1000;
 }

@@ -81,3 +81,31 @@ test("who comes when too many wait is told to come later", async (t) => {
   await assert.rejects(third.open(), /resource-constraint/);
   assert.equal(await third.closed, "stream-end");
 });
+
+test("while half as many wait at the core as may, those who come next wait before their handshake, and none is sent away", async (t) => {
+  const wire = await Wire.start(t, { turned: true, coreConfig: "    login_rate: 2" });
+  const waiting = () => wire.edge.metric("breakwater_logins_waiting");
+  const outside = () => wire.edge.metric("breakwater_handshakes_waiting", { state: "ready" });
+  const handshakes = async () => (await wire.edge.metric("breakwater_tls_handshakes_total")) - before;
+  const before = await wire.edge.metric("breakwater_tls_handshakes_total");
+  const behindABalancer = await Promise.all(Array.from({ length: 11 }, () => wire.connect()));
+  const opening = behindABalancer.map((client) => client.open());
+  await until(async () => (await waiting()) === 10, "half of twenty wait");
+  const direct = { port: wire.edge.tls, ca: wire.edge.ca, tls: "direct" } as const;
+  const coming = Array.from({ length: 3 }, async () => (await wire.connect(direct)).open());
+  await until(async () => (await outside()) === 3, "three wait outside");
+  assert.equal(await handshakes(), 0);
+  wire.clock.advance({ ms: 500 });
+  await until(async () => {
+    wire.clock.advance({ ms: 100 }); // the turnstile looks again
+    return (await outside()) === 0;
+  }, "they have come in, as there was room again");
+  await until(async () => (await handshakes()) === 3, "they have shaken hands");
+  let done = false;
+  const all = Promise.all([...opening, ...coming]).then(() => (done = true));
+  await until(async () => {
+    if ((await waiting()) > 0) wire.clock.advance({ ms: 100 });
+    return done;
+  }, "all have been let in");
+  await all;
+});
