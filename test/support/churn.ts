@@ -82,25 +82,33 @@ export async function churn(options: ChurnOptions): Promise<ChurnResult> {
         witness,
       }),
   );
-  for (let i = 0; i < clients; i += LOGINS)
-    await Promise.all(phones.slice(i, i + LOGINS).map((phone) => phone.login()));
-  for (let i = 0; i < clients; i += 2) phones[i]!.pairWith(phones[i + 1]!);
-  const until = Date.now() + options.seconds * 1000;
-  await Promise.all([
-    ...phones.map((phone) => phone.live(until)),
-    options.faults?.({ gates, tally, progress: () => progressOf(phones) }, until),
-  ]);
-  await Promise.all(phones.map((phone) => phone.settle()));
-  const details = witness.misled.map((what) => `given to the core out of order: ${what}`);
-  const journals: string[][] = [];
-  for (const phone of phones) {
-    const trouble = phone.count();
-    if (trouble !== null) details.push(trouble);
-    if (trouble !== null || phone === phones[0]) journals.push([trouble ?? "nothing is missing", ...phone.journal]);
+  try {
+    for (let i = 0; i < clients; i += LOGINS) await settled(phones.slice(i, i + LOGINS).map((phone) => phone.login()));
+    for (let i = 0; i < clients; i += 2) phones[i]!.pairWith(phones[i + 1]!);
+    const until = Date.now() + options.seconds * 1000;
+    await settled([
+      ...phones.map((phone) => phone.live(until)),
+      options.faults?.({ gates, tally, progress: () => progressOf(phones) }, until),
+    ]);
+    await settled(phones.map((phone) => phone.settle()));
+    const details = witness.misled.map((what) => `given to the core out of order: ${what}`);
+    const journals: string[][] = [];
+    for (const phone of phones) {
+      const trouble = phone.count();
+      if (trouble !== null) details.push(trouble);
+      if (trouble !== null || phone === phones[0]) journals.push([trouble ?? "nothing is missing", ...phone.journal]);
+    }
+    return { ...tally, details, journals };
+  } finally {
+    await Promise.all(phones.map((phone) => phone.logout()));
+    await Promise.all(gates.map(({ relay }) => relay.close()));
   }
-  await Promise.all(phones.map((phone) => phone.logout()));
-  await Promise.all(gates.map(({ relay }) => relay.close()));
-  return { ...tally, details, journals };
+}
+
+/** As `Promise.all`, but nothing goes on behind its back when one of them fails. */
+async function settled(all: readonly (Promise<unknown> | undefined)[]): Promise<void> {
+  const failed = (await Promise.allSettled(all)).find(({ status }) => status === "rejected");
+  if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
 }
 
 function progressOf(phones: readonly Phone[]) {

@@ -120,7 +120,7 @@ const environment = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" };
 export async function until(fact: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const started = performance.now();
   while (!(await fact())) {
-    if (performance.now() - started > 20_000) throw new Error(`patience ended while waiting until ${what}`);
+    if (performance.now() - started > 60_000) throw new Error(`patience ended while waiting until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -121,8 +121,15 @@ export interface Managed {
   readonly sm: StreamManagement;
 }
 
+/** A machine that others use takes its time: who waits this long waits for something that does not come. */
+const PATIENCE_MS = 60_000;
+
 /** Waits for a fact that no message tells. */
-export async function until(fact: () => boolean | Promise<boolean>, what: string, patienceMs = 20_000): Promise<void> {
+export async function until(
+  fact: () => boolean | Promise<boolean>,
+  what: string,
+  patienceMs = PATIENCE_MS,
+): Promise<void> {
   const started = performance.now();
   while (!(await fact())) {
     if (performance.now() - started > patienceMs) throw new Error(`patience ended while waiting until ${what}`);
