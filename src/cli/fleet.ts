@@ -270,7 +270,9 @@ export class Fleet {
     const isHeir = slot.heir === worker;
     if (slot.worker === worker) slot.worker = null;
     if (this.#state === "stopping") return void this.#codes.push(isHeir ? EXIT.ok : code);
-    if (this.#state === "starting") {
+    // One that is killed says nothing about the next try, and another one serves already.
+    const isReplaced = signal !== null && this.serving.length > 0 && this.#init.before === undefined;
+    if (this.#state === "starting" && !isReplaced) {
       // It has said why, unless a signal ended it.
       this.#failed ??= code || EXIT.software;
       if (signal !== null) log.error("a worker was killed while it started", { worker: slot.number, signal });

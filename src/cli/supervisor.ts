@@ -19,7 +19,7 @@ const ONE_BY_ONE =
 /**
  * `breakwater run` with `workers: 2` or more: starts them, replaces those that end, and is one process towards operators:
  * its signals, its metrics and its readiness are those of all. Resolves with an exit code when the first start of any worker
- * fails, as another try would fail, too; and otherwise never.
+ * fails, as another try would fail, too (unless it was killed while another serves); and otherwise never.
  */
 export async function supervise(loaded: LoadedConfig, life: Life, log: Log, pid: PidFile): Promise<number> {
   const { config, file } = loaded;

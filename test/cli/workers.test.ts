@@ -72,7 +72,7 @@ function logged(edge: SpawnedEdge, event: string): Record<string, unknown>[] {
 /** Looks now and then: these are processes, and each look costs one of them something. */
 async function until(fact: () => boolean | Promise<boolean>, what: string): Promise<void> {
   for (let tries = 0; !(await fact()); tries++) {
-    assert.ok(tries < 400, `patience ended while waiting: ${what}`);
+    assert.ok(tries < 1200, `patience ended while waiting: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -82,6 +82,25 @@ async function replaced(edge: SpawnedEdge, count: number, workers: number): Prom
   await until(async () => (await edge.metric("breakwater_workers_lost_total")) === count, "their end is noticed");
   await until(async () => (await edge.metric("breakwater_workers")) === workers, "others have their places");
 }
+
+test("a worker that is killed while it starts is replaced when another one serves", async (t) => {
+  const core = await FakeCore.listen();
+  const edge = await spawnEdge({ core, config: `workers: 2\n${SECRET}\n` });
+  t.after(async () => {
+    for (const pid of workersOf(edge)) end(pid);
+    end(edge.pid);
+    await core.close();
+  });
+  const first = logged(edge, "worker started").map(({ pid }) => pid);
+  assert.equal(first.length, 1, "the second has just begun");
+  await until(() => workersOf(edge).length === 2, "there is the second");
+  const second = workersOf(edge).find((pid) => pid !== first[0])!;
+  end(second);
+  await until(() => logged(edge, "breakwater started").length === 1, "the edge has started");
+  await replaced(edge, 1, 2);
+  assert.ok(!logged(edge, "worker started").some(({ pid }) => pid === second));
+  assert.ok(isAlive(first[0] as number));
+});
 
 test("the kernel deals connections out to all workers alike", async (t) => {
   const { edge, client } = await crew(t, 2);

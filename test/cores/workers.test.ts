@@ -21,6 +21,7 @@ for (const kind of ALL_CORES) {
     const config = `workers: ${WORKERS}\nstream_management: { resume_secret: "what all workers know and nobody else" }`;
     const edge = await spawnEdge({ core: { ...core, kind }, connect: witness.connect, config });
     t.after(() => edge.stop());
+    await until(() => edge.log().includes('"event":"breakwater started"'), "all workers serve");
     const kill = async (): Promise<void> => {
       for (let n = 1; n <= KILLS; n++) {
         // A worker lives long enough to have clients, then is gone without a word to them or to the core.
