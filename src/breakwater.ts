@@ -19,7 +19,7 @@ import { WebSocketPort } from "./edge/websocket/websocket-port.ts";
 import { featureList } from "./features/index.ts";
 import { Keepalive } from "./features/keepalive/index.ts";
 import { StreamManagement } from "./features/stream-management/index.ts";
-import { admissionLimits, corePlan, hostOptions, newSafe, OPS, placesOf } from "./from-config.ts";
+import { admissionLimits, corePlan, hostOptions, newSafe, OPS, opsPlace, placesOf } from "./from-config.ts";
 import { Health } from "./ops/health.ts";
 import { type OpsServer, startOpsServer } from "./ops/http.ts";
 import { measureLoopLag } from "./ops/loop-lag.ts";
@@ -75,7 +75,7 @@ export interface StartOptions {
 }
 
 export type { Departure, Handover, Heir, HttpRoute, Inheritance, Seat, SessionEstate, SocketHandle };
-export { ESTATE_FORMAT };
+export { ESTATE_FORMAT, opsPlace };
 
 /** A running edge. */
 export interface Breakwater {

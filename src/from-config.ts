@@ -17,7 +17,12 @@ export const OPS = 0;
 /** Every place at which an edge with this configuration listens. */
 export function placesOf({ listeners, ops }: Config): string[] {
   const clients = listeners.map(({ listen }) => `${listen.host}:${listen.port}`);
-  return [`ops ${ops.listen.host}:${ops.listen.port}`, ...clients];
+  return [opsPlace({ ops }), ...clients];
+}
+
+/** That of the ops server. */
+export function opsPlace({ ops }: Pick<Config, "ops">): string {
+  return `ops ${ops.listen.host}:${ops.listen.port}`;
 }
 
 export function corePlan(config: Config) {

@@ -48,6 +48,9 @@ export class Fleet {
   #failed: number | null = null;
   #restarting = false;
   #isGivenAway = false;
+  /** Why nobody is let in, null: everybody is. */
+  shut: string | null = null;
+  onServing: (worker: WorkerProcess) => void = () => {};
   readonly #codes: (number | null)[] = [];
 
   constructor(init: FleetInit) {
@@ -60,7 +63,7 @@ export class Fleet {
 
   /** Those that accept clients. */
   get serving(): WorkerProcess[] {
-    return this.#workers.filter((worker) => worker.serving);
+    return this.#slots.flatMap(({ worker }) => (worker?.serving ? [worker] : []));
   }
 
   get #runs(): boolean {
@@ -76,6 +79,7 @@ export class Fleet {
   get busy(): string | null {
     if (this.#restarting) return "the workers are being restarted, one after the other";
     if (!this.#runs) return "the edge starts or stops";
+    if (this.shut !== null) return this.shut;
     return this.#slots.every(({ worker }) => worker?.serving) ? null : "a worker has ended, and another one starts";
   }
 
@@ -153,9 +157,8 @@ export class Fleet {
    */
   async restart(): Promise<void> {
     const { log } = this.#init;
-    if (this.#restarting || !this.#runs) {
-      return log.warn("no restart of the workers begins: one is under way, or the edge starts or stops");
-    }
+    const reason = this.busy;
+    if (reason !== null) return log.warn("no restart of the workers is begun", { reason });
     this.#restarting = true;
     const beganAt = performance.now();
     const old = this.#slots.flatMap((slot) => (slot.worker === null ? [] : [{ slot, worker: slot.worker }]));
@@ -259,6 +262,7 @@ export class Fleet {
     void worker.ended.then((ending) => this.#ended(slot, worker, ending));
     // What was reloaded while it started.
     void worker.serves.then((serves) => {
+      if (serves) this.onServing(worker);
       if (serves && worker.text !== this.#current) void this.#giveBack(worker);
     });
     return worker;

@@ -1,3 +1,4 @@
+import type { DrainOrder, DrainState } from "../ops/control.ts";
 import type { Reading } from "../ops/metrics.ts";
 import type { NewWord, OldWord, OldWorker, Progress, Step } from "./upgrade/messages.ts";
 
@@ -24,6 +25,11 @@ export interface Questions {
   report: { readonly text: null; readonly answer: WorkerReport };
   /** Another worker takes its place. `alone`: no other worker lets clients go meanwhile. Null: done; else why not. */
   step: { readonly text: { readonly step: Step; readonly alone: boolean }; readonly answer: string | null };
+  /** With this worker's share of the rate. */
+  drain: { readonly text: DrainOrder; readonly answer: boolean };
+  /** Null: clients are let in again, or always were; else why not. */
+  "abort-drain": { readonly text: null; readonly answer: string | null };
+  "drain-state": { readonly text: null; readonly answer: DrainState };
   progress: { readonly text: null; readonly answer: Progress };
 }
 
@@ -42,9 +48,11 @@ export type Order =
   /** `serve`: its ports are its own again. */
   | { readonly do: "heir-gone"; readonly why: string; readonly serve: boolean }
   | { readonly do: "before-gone" }
-  | {
-      [Ask in keyof Questions]: { readonly do: Ask; readonly id: number; readonly text: Questions[Ask]["text"] };
-    }[keyof Questions];
+  | Question;
+
+export type Question = {
+  [Ask in keyof Questions]: { readonly do: Ask; readonly id: number; readonly text: Questions[Ask]["text"] };
+}[keyof Questions];
 
 export type Word =
   | { readonly said: "serving" }

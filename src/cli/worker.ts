@@ -18,7 +18,7 @@ import { Forerunner } from "./upgrade/forerunner.ts";
 import type { Step } from "./upgrade/messages.ts";
 import { RelayBefore, RelayHeir } from "./upgrade/relay.ts";
 import { Succession } from "./upgrade/succession.ts";
-import type { Order, StartOrder, Word, WorkerReport } from "./worker-messages.ts";
+import type { Order, Question, StartOrder, Word, WorkerReport } from "./worker-messages.ts";
 
 /**
  * `breakwater worker`, which only a supervisor starts: the edge in one of several processes. It takes its orders from the
@@ -114,18 +114,48 @@ class Worker {
   }
 
   #obey(order: Order, socket: SocketHandle | null): void {
-    if (order.do === "stop") this.#stop();
-    if (order.do === "heir-said") this.#succession?.heirSaid(order.word);
-    if (order.do === "heir-gone") void this.#succession?.heirGone(order.why, order.serve);
-    if (order.do === "before-said") this.#channel.onWord(order.word, socket);
-    if (order.do === "before-gone") this.#channel.ended();
-    if (order.do === "step") {
-      const { step, alone } = order.text;
-      void this.#step(step, alone).then((answer) => this.#answer(order.id, answer));
+    switch (order.do) {
+      case "start":
+        break;
+      case "stop":
+        this.#stop();
+        break;
+      case "heir-said":
+        this.#succession?.heirSaid(order.word);
+        break;
+      case "heir-gone":
+        void this.#succession?.heirGone(order.why, order.serve);
+        break;
+      case "before-said":
+        this.#channel.onWord(order.word, socket);
+        break;
+      case "before-gone":
+        this.#channel.ended();
+        break;
+      default:
+        void this.#answerTo(order).then((answer) => this.#say({ said: "answer", id: order.id, answer }));
     }
-    if (order.do === "progress") this.#answer(order.id, this.#succession?.progress);
-    if (order.do === "reload") void this.#reload(order.text).then((answer) => this.#answer(order.id, answer));
-    if (order.do === "report") void this.#report().then((answer) => this.#answer(order.id, answer));
+  }
+
+  /** Undefined: nothing can be said, as it has not started. */
+  async #answerTo(order: Question): Promise<unknown> {
+    const drainer = this.#breakwater?.drainer;
+    switch (order.do) {
+      case "reload":
+        return await this.#reload(order.text);
+      case "report":
+        return await this.#report();
+      case "step":
+        return await this.#step(order.text.step, order.text.alone);
+      case "progress":
+        return this.#succession?.progress;
+      case "drain":
+        return drainer?.begin(order.text);
+      case "drain-state":
+        return drainer?.state;
+      case "abort-drain":
+        return await drainer?.abort().then(() => null, messageOf);
+    }
   }
 
   async #reload(text: string): Promise<string | null> {
@@ -144,11 +174,12 @@ class Worker {
     return { metrics: await this.#metrics.read(), failing: this.#breakwater?.failures() ?? [] };
   }
 
-  #step(step: Step, alone: boolean): Promise<string | null> {
-    if (this.#stopping || this.#breakwater === null) return Promise.resolve("it is stopping");
+  async #step(step: Step, alone: boolean): Promise<string | null> {
+    if (this.#stopping || this.#breakwater === null) return "it is stopping";
     if (step === "meet") this.#succession = this.#newSuccession(this.#breakwater);
+    if (this.#succession === null) return "its heir has ended";
     // A stop has a time limit, for which it hurries; this has none.
-    return this.#succession!.take(step, alone ? this.#whole!.drain.rate : null);
+    return await this.#succession.take(step, alone ? this.#whole!.drain.rate : null);
   }
 
   #newSuccession(breakwater: Breakwater): Succession {
@@ -158,7 +189,7 @@ class Worker {
     );
     const succession = new Succession(breakwater, channel, this.#log);
     void succession.over.then((ends) => {
-      this.#succession = null;
+      if (this.#succession === succession) this.#succession = null;
       if (ends) this.#stop();
     });
     return succession;
@@ -197,10 +228,6 @@ class Worker {
     try {
       rmdirSync(dirname(this.#order.sockets[0]!));
     } catch {}
-  }
-
-  #answer(id: number, answer: unknown): void {
-    void this.#say({ said: "answer", id, answer });
   }
 
   /** Resolves when it is on its way, or there is no supervisor any more. */

@@ -76,5 +76,5 @@ export class WorkersReport {
 
 // The edge's own are zero in a process that has no clients.
 function isAboutSupervisor({ name }: { name: string }): boolean {
-  return /^(?:process|nodejs)_|^breakwater_(?:worker|config_)/.test(name);
+  return /^(?:process|nodejs)_|^breakwater_(?:worker|config_|upgrades_)/.test(name);
 }

@@ -13,11 +13,6 @@ export function workersFit(draft: Draft, tell: (path: OptionPath, message: strin
         "write what `openssl rand -base64 32` prints",
     );
   }
-  if (draft.ops?.control !== undefined)
-    tell(
-      ["ops", "control"],
-      `reaches one process: with ${workers} workers, let SIGTERM to the supervisor drain all of them`,
-    );
   for (const [i, { listen }] of listeners.entries()) {
     if (listen?.port === 0)
       tell(["listeners", i, "listen"], `port 0 would be another one in each of the ${workers} workers: write a number`);

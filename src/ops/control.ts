@@ -2,9 +2,9 @@ import { lstatSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { connect, type Server } from "node:net";
 import { BreakwaterError, messageOf } from "../base/errors.ts";
-import type { Drainer, DrainState } from "../session/drainer.ts";
+import type { DrainState } from "../session/drainer.ts";
 import type { Departure } from "../session/host.ts";
-import { drainOrder } from "../session/options.ts";
+import { type DrainOrder, drainOrder } from "../session/options.ts";
 
 /** How an upgrade goes, as any of the two processes tells it. */
 export interface UpgradeState {
@@ -25,12 +25,24 @@ export interface UpgradeState {
   readonly trouble?: string;
 }
 
+/** What can let the clients go: a `Drainer`, or a supervisor whose workers have one each. */
+export interface Draining {
+  state(): Promise<DrainState>;
+  /** False when a drain is under way or over: nothing is done then. */
+  begin(order: DrainOrder): Promise<boolean>;
+  /** False when there is no drain to abort. Rejects when clients cannot be let in again. */
+  abort(): Promise<boolean>;
+}
+
 /** What can put another process in this one's place. */
 export interface Upgrading {
-  readonly state: UpgradeState;
+  readonly isUnderWay: boolean;
+  state(): Promise<UpgradeState>;
   /** `launcher`: what to start, null for what this process was started with. A string says why not. */
   begin(launcher: string | null): string | null;
 }
+
+export type { DrainOrder, DrainState };
 
 export interface Control {
   close(): void;
@@ -50,16 +62,16 @@ const READ_AND_WRITE_BY_OWNER = 0o600;
  * `POST /drain?rate=&to=` begins one, `DELETE /drain` aborts it; `GET /upgrade` and `POST /upgrade?launcher=` are the same
  * for an upgrade. Rejects with BW_OPS_CONTROL when the path cannot be used.
  */
-export async function openControl(path: string, drainer: Drainer, upgrading: Upgrading): Promise<Control> {
+export async function openControl(path: string, draining: Draining, upgrading: Upgrading): Promise<Control> {
   await removeStale(path);
   const server = createServer({ requestTimeout: 10_000 }, (request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? "", "http://edge");
     const isUpgrade = pathname === "/upgrade";
-    const answered = isUpgrade ? upgrade(request, searchParams, upgrading) : answer(request, drainer, upgrading);
+    const answered = isUpgrade ? upgrade(request, searchParams, upgrading) : answer(request, draining, upgrading);
     answered
       .catch((error) => ({ status: 500, trouble: messageOf(error) }))
-      .then(({ status, trouble }) => {
-        const state = isUpgrade ? upgrading.state : drainer.state;
+      .then(async ({ status, trouble }) => {
+        const state = await (isUpgrade ? upgrading : draining).state();
         send(response, status, { ...state, ...(trouble && { trouble }) });
       });
   });
@@ -88,32 +100,32 @@ async function upgrade({ method }: IncomingMessage, asked: URLSearchParams, upgr
   return trouble === null ? { status: 202 } : { status: 409, trouble };
 }
 
-async function answer({ method, url }: IncomingMessage, drainer: Drainer, { state }: Upgrading): Promise<Result> {
+async function answer({ method, url }: IncomingMessage, draining: Draining, upgrading: Upgrading): Promise<Result> {
   const { pathname, searchParams } = new URL(url ?? "", "http://edge");
   if (pathname !== "/drain") return { status: 404, trouble: "there is /drain and /upgrade" };
   if (method === "GET") return { status: 200 };
-  if (state.heir !== undefined) return { status: 409, trouble: "an upgrade is under way" };
-  if (method === "POST") return begin(searchParams, drainer);
-  if (method === "DELETE") return await abort(drainer);
+  if (upgrading.isUnderWay) return { status: 409, trouble: "an upgrade is under way" };
+  if (method === "POST") return await begin(searchParams, draining);
+  if (method === "DELETE") return await abort(draining);
   return { status: 405, trouble: "there is GET, POST and DELETE" };
 }
 
-function begin(asked: URLSearchParams, drainer: Drainer): Result {
+async function begin(asked: URLSearchParams, draining: Draining): Promise<Result> {
   const values = Object.fromEntries([...asked].map(([key, value]) => [key, key === "rate" ? Number(value) : value]));
   const order = drainOrder.safeParse(values);
   if (!order.success) {
     const trouble = order.error.issues.map(({ path, message }) => `--${path.join(".")}: ${message}`).join("; ");
     return { status: 400, trouble };
   }
-  if (drainer.begin(order.data)) return { status: 202 };
-  const { stopping, phase } = drainer.state;
+  if (await draining.begin(order.data)) return { status: 202 };
+  const { stopping, phase } = await draining.state();
   if (stopping) return { status: 409, trouble: "the edge is stopping" };
   return { status: 409, trouble: phase === "draining" ? "a drain is under way" : "the edge is drained" };
 }
 
-async function abort(drainer: Drainer): Promise<Result> {
-  if (await drainer.abort()) return { status: 200 };
-  const trouble = drainer.state.stopping
+async function abort(draining: Draining): Promise<Result> {
+  if (await draining.abort()) return { status: 200 };
+  const trouble = (await draining.state()).stopping
     ? "the edge is stopping, which cannot be taken back"
     : "no drain is under way, clients are let in";
   return { status: 409, trouble };

@@ -59,7 +59,9 @@ export class Handover {
     const carry = async (): Promise<void> => {
       for (const session of next) if (session.phase === "dormant") await this.#offer(session);
     };
-    await Promise.all(Array.from({ length: WINDOW }, carry));
+    const carried = await Promise.allSettled(Array.from({ length: WINDOW }, carry));
+    const failed = carried.find((result) => result.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
     return this.#offered.size;
   }
 

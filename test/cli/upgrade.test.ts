@@ -1,7 +1,7 @@
 // `breakwater upgrade` and SIGUSR2 with real processes, in front of a core that is this test.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { askControl } from "../../src/cli/control-client.ts";
@@ -9,7 +9,7 @@ import type { UpgradeState } from "../../src/ops/control.ts";
 import { type LoginOptions, RawClient, type StreamManagement } from "../support/clients/raw-client.ts";
 import { type SpawnedEdge, spawnEdge } from "../support/edge.ts";
 import { FakeCore, type FakeStream } from "../support/fake-core.ts";
-import { event, heir, heirOf, linesOf, upgradeCommand } from "../support/upgrade.ts";
+import { event, heir, heirOf, linesOf, otherVersion, script, upgradeCommand } from "../support/upgrade.ts";
 import { until } from "../support/wire.ts";
 
 interface Scene {
@@ -64,25 +64,6 @@ async function scene(t: TestContext, { rate = 50, config = "" } = {}): Promise<S
 /** Asks by the control socket, as the command does. */
 function ask(edge: SpawnedEdge, method: string, query = ""): Promise<{ status: number; answer: UpgradeState }> {
   return askControl(join(edge.dir, "control.sock"), method, `/upgrade?${query}`);
-}
-
-/** An executable beside the edge's configuration. */
-function script(edge: SpawnedEdge, name: string, text: string): string {
-  const path = join(edge.dir, name);
-  writeFileSync(path, text);
-  chmodSync(path, 0o755);
-  return path;
-}
-
-/** A new version that says what `lines` of JavaScript make of the words it hears (as `word`). */
-function otherVersion(edge: SpawnedEdge, name: string, format: number, lines: string): string {
-  const file = script(
-    edge,
-    `${name}.mjs`,
-    `process.send({ said: "hello", format: ${format}, version: "9.9.9" });
-     process.on("message", (word) => { ${lines} });`,
-  );
-  return script(edge, name, `#!/bin/sh\nexec "${process.execPath}" "${file}"\n`);
 }
 
 test("a new version that cannot start, or dies before it has all, changes nothing: sleeping sessions stay where they are", async (t) => {
@@ -141,6 +122,10 @@ test("a new version that cannot start, or dies before it has all, changes nothin
   const good = readFileSync(edge.configFile, "utf8");
   writeFileSync(edge.configFile, `${good}\nnonsense: 1\n`);
   await fails("", /the configuration is wrong: .*nonsense/);
+  const redis = "{ driver: redis, redis: { nodes: ['127.0.0.1:1'] } }";
+  const secret = "stream_management: { resume_secret: what all edges know and nobody else }";
+  writeFileSync(edge.configFile, `${good}\n${secret}\nstore: ${redis}\n`);
+  await fails("", /breakwater\.yaml:\d+:\d+: store\.driver: the running edge has "memory", .* keep it for the upgrade/);
   writeFileSync(edge.configFile, good);
 
   const back = await returns("alice", client.sm!);

@@ -6,6 +6,7 @@ import { connect as connectTls } from "node:tls";
 import { RawClient } from "../support/clients/raw-client.ts";
 import { type EdgeOptions, type SpawnedEdge, spawnEdge } from "../support/edge.ts";
 import { FakeCore } from "../support/fake-core.ts";
+import { breakwater } from "./support.ts";
 
 const SECRET = 'stream_management: { resume_secret: "what all workers know and nobody else" }';
 
@@ -245,6 +246,33 @@ test("a restart of the workers ends with the first that cannot be replaced, and 
   );
   assert.deepEqual(workersOf(edge), old);
   assert.equal(await edge.metric("breakwater_workers"), 3);
+});
+
+test("breakwater drain lets the clients of all workers go, at the rate of all, until --abort", async (t) => {
+  const { edge, client } = await crew(t, 3, { opsConfig: "control: control.sock" });
+  const clients = await Promise.all(Array.from({ length: 30 }, client));
+  const { code, out, err } = await breakwater("drain", "-c", edge.configFile, "--rate", "15/s");
+  assert.deepEqual({ code, err }, { code: 0, err: "" });
+  assert.match(out, /of 30 clients left, 15\/s, about/);
+  assert.match(out, /^drained 30 connected clients in \S+ s\. .* 30 heard of a shutdown\.$/m);
+  assert.deepEqual(
+    logged(edge, "drain begins").map(({ rate }) => rate),
+    [5, 5, 5],
+  );
+  await Promise.all(clients.map(({ closed }) => closed));
+  assert.equal((await fetch(`http://127.0.0.1:${edge.ops}/readyz`)).status, 503);
+  await assert.rejects(client());
+  // Nothing else begins meanwhile, and a worker that takes the place of another drains, too.
+  process.kill(edge.pid, "SIGUSR1");
+  await until(() => logged(edge, "no restart of the workers is begun").length === 1, "that is refused");
+  const upgrade = await breakwater("upgrade", "-c", edge.configFile);
+  assert.match(upgrade.err, /breakwater drain --abort lets clients in again/);
+  end(workersOf(edge)[0]!);
+  await until(() => logged(edge, "drained, nobody is let in").length === 4, "it drains");
+  const aborted = await breakwater("drain", "-c", edge.configFile, "--abort");
+  assert.deepEqual(aborted, { code: 0, out: "the drain is aborted: clients are let in again\n", err: "" });
+  await Promise.all(Array.from({ length: 12 }, client));
+  assert.equal((await fetch(`http://127.0.0.1:${edge.ops}/readyz`)).status, 200);
 });
 
 test("a TLS ticket of one worker opens at every other", async (t) => {

@@ -27,12 +27,9 @@ test("several cannot listen on any free port, as each would have its own", () =>
   assert.deepEqual(mistakesOf(any.replace("workers: 2", "workers: 1")), []);
 });
 
-test("several cannot be drained by one socket", () => {
+test("one socket takes the commands for all", () => {
   const control = "ops: { control: /run/breakwater/control.sock }\n";
-  assert.deepEqual(mistakesOf(`${TWO}${SECRET}${control}`), [
-    "11:17: ops.control: reaches one process: with 2 workers, let SIGTERM to the supervisor drain all of them",
-  ]);
-  assert.deepEqual(mistakesOf(`${SMALL}${control}`), []);
+  assert.deepEqual(mistakesOf(`${TWO}${SECRET}${control}`), []);
 });
 
 test("a number of processes that makes no sense is told", () => {

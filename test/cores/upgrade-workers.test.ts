@@ -1,10 +1,11 @@
 // All workers of an edge are replaced, by a new version or by themselves: sleeping clients keep their sessions.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
 import { type LoginOptions, RawClient, type StreamManagement } from "../support/clients/raw-client.ts";
 import { ALL_CORES, type Core, startCore } from "../support/cores/index.ts";
 import { type SpawnedEdge, spawnEdge } from "../support/edge.ts";
-import { event } from "../support/upgrade.ts";
+import { event, type HeirProcess, heirOf } from "../support/upgrade.ts";
 import { until } from "../support/wire.ts";
 
 const WORKERS = 2;
@@ -97,6 +98,20 @@ for (const kind of ALL_CORES) {
         await event(edge, "all workers are new");
       });
       assert.equal(await edge.stop(), 0);
+    });
+
+    test("SIGUSR2: and through an upgrade, each worker's to the new worker with its number", async () => {
+      const edge = await spawned();
+      let next: HeirProcess | null = null;
+      const ended = once(edge.process, "exit");
+      await sleepThrough(edge, async () => {
+        edge.process.kill("SIGUSR2");
+        next = await heirOf(edge);
+        assert.deepEqual(await ended, [0, null]);
+      });
+      const over = await event(edge, "took the place of the process before");
+      assert.deepEqual([over["handedOver"], over["dormant"]], [ASLEEP.length, ASLEEP.length]);
+      await next!.stop();
     });
   });
 }

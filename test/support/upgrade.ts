@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SpawnedEdge } from "./edge.ts";
 import { until } from "./wire.ts";
@@ -80,6 +81,25 @@ export async function upgradeCommand(
   const [code] = (await once(child, "close")) as [number | null];
   const [out = "", err = ""] = await Promise.all(texts);
   return { code, out, err };
+}
+
+/** An executable beside the edge's configuration. */
+export function script(edge: SpawnedEdge, name: string, text: string): string {
+  const path = join(edge.dir, name);
+  writeFileSync(path, text);
+  chmodSync(path, 0o755);
+  return path;
+}
+
+/** A new version that says what `lines` of JavaScript make of the words it hears (as `word`). */
+export function otherVersion(edge: SpawnedEdge, name: string, format: number, lines: string): string {
+  const file = script(
+    edge,
+    `${name}.mjs`,
+    `process.send({ said: "hello", format: ${format}, version: "9.9.9" });
+     process.on("message", (word) => { ${lines} });`,
+  );
+  return script(edge, name, `#!/bin/sh\nexec "${process.execPath}" "${file}"\n`);
 }
 
 function kill(pid: number, signal: NodeJS.Signals | 0): boolean {

@@ -9,7 +9,8 @@ import {
 } from "../../breakwater.ts";
 import { version } from "../version.ts";
 import { type BeforeChannel, ParentBefore } from "./channel.ts";
-import { type NewWord, type OldWord, type Report, SUCCEEDS } from "./messages.ts";
+import type { Fixed } from "./fixed.ts";
+import { type NewWord, type OldWord, type OldWorker, type Report, SUCCEEDS } from "./messages.ts";
 
 /** An old process that says nothing for so long is frozen: nobody knows what became of its sessions. */
 const SILENCE_MS = 60_000;
@@ -22,6 +23,15 @@ const CLAIM_MS = 10_000;
 export class Forerunner implements Before {
   readonly pid: number;
   places: readonly string[] = [];
+  /** Of a supervisor: its workers. Null: it is one process. */
+  workers: readonly OldWorker[] | null = null;
+  /** What has to be the same here. Null: it does not say. */
+  fixed: Fixed | null = null;
+  /** What one of those says to its heir here, and that it has ended or gets no answer. The socket is the listener's. */
+  onWorkerWord: (number: number, word: OldWord, socket: SocketHandle | null) => void = (_, __, socket) =>
+    socket?.close();
+  onWorkerGone: (number: number) => void = () => {};
+  onWorkerUseless: (number: number) => void = () => {};
   /** How the handover went, once it is over; null when that process has ended before. */
   readonly over: Promise<Report | null>;
   readonly #channel: BeforeChannel;
@@ -71,7 +81,17 @@ export class Forerunner implements Before {
     await this.#say({ said: "refuses", why });
   }
 
-  async handOver(to: Inheritance): Promise<readonly (SocketHandle | null)[]> {
+  /** What the worker with this number says to its predecessor. */
+  async forWorker(number: number, word: NewWord): Promise<void> {
+    await this.#say({ said: "worker", number, word });
+  }
+
+  async workerGone(number: number): Promise<void> {
+    await this.#say({ said: "worker-gone", number });
+  }
+
+  /** A supervisor has no sessions to begin with: null. */
+  async handOver(to: Inheritance | null): Promise<readonly (SocketHandle | null)[]> {
     this.#inheritance = to;
     const silent = new Promise<never>((_, reject) => {
       const text = `process ${this.pid}, whose place this one takes, says nothing for ${SILENCE_MS / 1000} s`;
@@ -115,6 +135,8 @@ export class Forerunner implements Before {
     switch (word.do) {
       case "meet":
         this.places = word.places;
+        this.workers = word.workers ?? null;
+        this.fixed = word.fixed ?? null;
         this.#meet();
         break;
       case "port":
@@ -137,6 +159,15 @@ export class Forerunner implements Before {
         break;
       case "farewell":
         this.#end(word.report);
+        break;
+      case "worker":
+        this.onWorkerWord(word.number, word.word, socket);
+        break;
+      case "worker-gone":
+        this.onWorkerGone(word.number);
+        break;
+      case "worker-useless":
+        this.onWorkerUseless(word.number);
     }
   }
 

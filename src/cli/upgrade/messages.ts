@@ -1,13 +1,15 @@
 import type { Departure } from "../../breakwater.ts";
+import type { Fixed } from "./fixed.ts";
 
 /** What an old process and the new one that it has started say to each other. Sockets travel beside the words. */
 export type OldWord =
-  /** The answer to `hello`: who it is, and where it listens. */
+  /** The answer to `hello`: who it is, where it listens, and what has to stay as it is. */
   | {
       readonly do: "meet";
       readonly pid: number;
       readonly places: readonly string[];
       readonly workers?: readonly OldWorker[];
+      readonly fixed?: Fixed;
     }
   /** The socket of the place with this number. */
   | { readonly do: "port"; readonly number: number }
@@ -22,7 +24,9 @@ export type OldWord =
   | { readonly do: "farewell"; readonly report: Report }
   /** Between supervisors: what a worker says to the one that takes its place. */
   | { readonly do: "worker"; readonly number: number; readonly word: OldWord }
-  | { readonly do: "worker-gone"; readonly number: number };
+  | { readonly do: "worker-gone"; readonly number: number }
+  /** Its predecessor gets no answer from it. */
+  | { readonly do: "worker-useless"; readonly number: number };
 
 /** A worker whose place another one takes. */
 export interface OldWorker {

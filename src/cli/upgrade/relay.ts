@@ -31,7 +31,7 @@ export class RelayHeir implements HeirChannel {
 /** The worker whose place this one takes, by the same way. */
 export class RelayBefore implements BeforeChannel {
   isOpen = true;
-  onWord: (word: OldWord, socket: SocketHandle | null) => void = () => {};
+  onWord: (word: OldWord, socket: SocketHandle | null) => void = (_, socket) => socket?.close();
   onGone: () => void = () => {};
   readonly #send: (word: NewWord) => Promise<void>;
 

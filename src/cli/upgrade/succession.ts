@@ -18,6 +18,7 @@ export class Succession {
   #handover: Handover | null = null;
   #dormant = 0;
   #step: Step | null = null;
+  #taken: Promise<string | null> = Promise.resolve(null);
   #isOver = false;
   /** Resolves when nothing is left to give: with true when this process ends, with false when it goes on. */
   readonly over: Promise<boolean>;
@@ -44,8 +45,13 @@ export class Succession {
   }
 
   /** Null: done. Else why not; then the supervisor ends the heir and tells it (`heirGone`). */
-  async take(step: Step, rate: number | null): Promise<string | null> {
+  take(step: Step, rate: number | null): Promise<string | null> {
     this.#step = step;
+    this.#taken = this.#take(step, rate);
+    return this.#taken;
+  }
+
+  async #take(step: Step, rate: number | null): Promise<string | null> {
     try {
       if (step === "meet") await this.#heir.ready(this.#breakwater.openPorts);
       else if (step === "offer") await this.#offer();
@@ -66,6 +72,7 @@ export class Succession {
     this.#isOver = serve;
     this.#channel.ended(why);
     if (!serve) return;
+    await this.#taken;
     try {
       if (this.#handover !== null) await this.#breakwater.takeBack();
     } catch (error) {

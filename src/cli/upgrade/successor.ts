@@ -1,7 +1,8 @@
 import { serialize } from "node:v8";
 import { ESTATE_FORMAT, type Heir, type OpenPort, type SessionEstate, type SocketHandle } from "../../breakwater.ts";
 import type { HeirChannel } from "./channel.ts";
-import type { NewWord, OldWord, Report } from "./messages.ts";
+import type { Fixed } from "./fixed.ts";
+import type { NewWord, OldWord, OldWorker, Report } from "./messages.ts";
 
 /** What a new process may take to check its configuration and to look at its cores. */
 const START_MS = 60_000;
@@ -15,6 +16,13 @@ export class Successor implements Heir {
   /** Resolves when it has ended, with words for the operator. */
   readonly gone: Promise<string>;
   version = "";
+  /** Of a supervisor: the workers whose places the heir's workers take. */
+  workers: readonly OldWorker[] | null = null;
+  /** What its configuration must have, too. */
+  fixed: Fixed | null = null;
+  /** What one of those says to its predecessor, and that it has ended. */
+  onWorkerWord: (number: number, word: NewWord) => void = () => {};
+  onWorkerGone: (number: number) => void = () => {};
   readonly #channel: HeirChannel;
   readonly #answers = new Map<string, (word: NewWord) => void>();
   readonly #claim: (id: string) => Promise<boolean>;
@@ -42,7 +50,9 @@ export class Successor implements Heir {
     }
     const places = ports.map(({ place }) => place);
     const ready = this.#answer("ready", START_MS);
-    await this.#send({ do: "meet", pid: process.pid, places });
+    const { workers, fixed } = this;
+    const facts = { ...(workers !== null && { workers }), ...(fixed !== null && { fixed }) };
+    await this.#send({ do: "meet", pid: process.pid, places, ...facts });
     await ready;
     for (const [number, { socket }] of ports.entries()) await this.#send({ do: "port", number }, socket);
   }
@@ -77,13 +87,33 @@ export class Successor implements Heir {
     this.#channel.release();
   }
 
+  /** What the worker with this number says to its own heir. Resolves when it is on its way. */
+  forWorker(number: number, word: OldWord, socket: SocketHandle | null): Promise<void> {
+    return this.#send({ do: "worker", number, word }, socket);
+  }
+
+  workerGone(number: number): void {
+    void this.#send({ do: "worker-gone", number }).catch(ignore);
+  }
+
+  workerUseless(number: number): void {
+    void this.#send({ do: "worker-useless", number }).catch(ignore);
+  }
+
+  /** Why it is about to end: the first reason is what the operator hears. */
+  blame(why: string): void {
+    this.#why ??= why;
+  }
+
   kill(): void {
     this.#channel.kill();
   }
 
   #hear(word: NewWord): void {
-    if (word.said === "refuses") this.#why = word.why;
+    if (word.said === "refuses") this.blame(word.why);
     else if (word.said === "claims") void this.#claimed(word.ask, word.id);
+    else if (word.said === "worker") this.onWorkerWord(word.number, word.word);
+    else if (word.said === "worker-gone") this.onWorkerGone(word.number);
     else {
       const key = word.said === "held" ? `held ${word.number}` : word.said;
       this.#answers.get(key)?.(word);

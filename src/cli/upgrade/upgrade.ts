@@ -2,10 +2,11 @@ import { isAbsolute } from "node:path";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { meter } from "../../base/meter.ts";
-import type { Breakwater, Handover } from "../../breakwater.ts";
 import type { UpgradeState, Upgrading } from "../../ops/control.ts";
 import { ChildHeir } from "./channel.ts";
+import type { Fixed } from "./fixed.ts";
 import type { Forerunner } from "./forerunner.ts";
+import type { Giver } from "./giver.ts";
 import type { Report } from "./messages.ts";
 import { programFor } from "./program.ts";
 import { Successor } from "./successor.ts";
@@ -13,7 +14,8 @@ import { Successor } from "./successor.ts";
 const upgrades = meter.counter("breakwater_upgrades_total", "Upgrades to a new process, by result", ["result"]);
 
 export interface UpgradeInit {
-  readonly breakwater: Breakwater;
+  readonly giver: Giver;
+  readonly fixed: Fixed;
   readonly log: Log;
   /** Lets go of what the new process takes over under the same name: the control socket. */
   release(): void;
@@ -32,8 +34,6 @@ export class Upgrade implements Upgrading {
   readonly #init: UpgradeInit;
   #phase: UpgradeState["phase"] = "none";
   #heir: Successor | null = null;
-  #handover: Handover | null = null;
-  #dormant = 0;
   #beganAt = 0;
   #trouble: string | null = null;
   #stopping = false;
@@ -46,9 +46,14 @@ export class Upgrade implements Upgrading {
     this.#init = init;
   }
 
-  get state(): UpgradeState {
+  /** Whether another process is about to take this one's place, or this one another's. */
+  get isUnderWay(): boolean {
+    return this.#heir !== null || (this.#before !== null && this.#phase === "draining");
+  }
+
+  async state(): Promise<UpgradeState> {
+    const progress = this.#report === null ? await this.#init.giver.progress() : { ...this.#report, left: 0, total: 0 };
     const { pid, version } = this.#heir ?? {};
-    const { left, total } = this.#init.breakwater.drainer.state;
     const report = this.#report;
     return {
       phase: this.#phase,
@@ -56,10 +61,10 @@ export class Upgrade implements Upgrading {
       ...(pid !== undefined && { heir: pid }),
       ...(version && { version }),
       ...(this.#before !== null && { from: this.#before.pid }),
-      dormant: report?.dormant ?? this.#dormant,
-      handedOver: report?.handedOver ?? this.#handover?.handedOver ?? 0,
-      left,
-      total,
+      dormant: progress.dormant,
+      handedOver: progress.handedOver,
+      left: progress.left,
+      total: progress.total,
       seconds: report?.seconds ?? (performance.now() - this.#beganAt) / 1000,
       ...(report !== null && { how: report.how }),
       ...(this.#trouble !== null && { trouble: this.#trouble }),
@@ -74,12 +79,16 @@ export class Upgrade implements Upgrading {
     }
     this.#phase = "starting";
     this.#trouble = null;
-    this.#dormant = 0;
+    this.#before = null;
+    this.#report = null;
     this.#beganAt = performance.now();
     const program = programFor(launcher);
     this.#init.log.info("upgrade begins", { program: program.file });
-    const heir = new Successor(new ChildHeir(program), (id) => this.#handover?.claim(id) ?? Promise.resolve(false));
+    const { giver } = this.#init;
+    const heir = new Successor(new ChildHeir(program), (id) => giver.claim(id));
     this.#heir = heir;
+    heir.fixed = this.#init.fixed;
+    giver.meets(heir);
     this.#over = this.#run(heir);
     return null;
   }
@@ -87,7 +96,7 @@ export class Upgrade implements Upgrading {
   /** The process stops. What has begun to go is let go within the time of a drain; what has not stays. Then resolves. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    if (this.#phase === "draining") await this.#init.breakwater.drainer.stop();
+    if (this.#phase === "draining") await this.#init.giver.hurry();
     else this.#heir?.kill();
     await this.#over;
   }
@@ -112,74 +121,60 @@ export class Upgrade implements Upgrading {
       return `this process has just taken the place of ${this.#before.pid}, which still lets its clients go`;
     }
     if (this.#heir !== null) return `an upgrade is under way, to process ${this.#heir.pid ?? "…"}`;
-    const { phase } = this.#init.breakwater.drainer.state;
-    return phase === "serving" ? null : "the edge drains or is drained: breakwater drain --abort, then upgrade";
+    return this.#init.giver.busy;
   }
 
   async #run(heir: Successor): Promise<void> {
-    const { breakwater, log } = this.#init;
+    const { giver, log } = this.#init;
     try {
-      const ports = breakwater.openPorts;
-      await heir.ready(ports);
-      await this.#give(heir);
+      await heir.ready(giver.openPorts);
+      // Clients that come meanwhile wait in the ports.
+      this.#phase = "handing-over";
+      await giver.offer(heir);
+      await heir.open();
+      giver.commit();
     } catch (error) {
       return await this.#failed(heir, error);
     }
     this.#phase = "draining";
-    log.info("the new process serves", { pid: heir.pid, version: heir.version, dormant: this.#dormant });
+    const { pid, version } = heir;
+    let report: Report;
     try {
-      breakwater.drainer.begin({}, this.#handover);
-      await Promise.race([breakwater.drainer.finished(), heir.gone.then((why) => Promise.reject(new Error(why)))]);
-      await this.#handover!.settled();
+      log.info("the new process serves", { pid, version, dormant: (await giver.progress()).dormant });
+      await Promise.race([giver.letGo(), heir.gone.then((why) => Promise.reject(new Error(why)))]);
       this.#init.release();
-      await heir.farewell(this.#reportOf());
+      report = await this.#reportOf();
+      await heir.farewell(report);
     } catch (error) {
       return await this.#failed(heir, error);
     }
-    const { how, ...facts } = this.#reportOf();
-    log.info("upgraded, this process ends", { ...facts, ...how, pid: heir.pid, version: heir.version });
+    const { how, ...facts } = report;
+    log.info("upgraded, this process ends", { ...facts, ...how, pid, version });
     if (!this.#stopping) this.#init.end();
   }
 
-  /** Ports and dormant sessions. Clients that come meanwhile wait in the ports. */
-  async #give(heir: Successor): Promise<void> {
-    const { breakwater } = this.#init;
-    this.#phase = "handing-over";
-    const handover = breakwater.handOver(heir);
-    this.#handover = handover;
-    this.#dormant = await handover.offerDormant();
-    await heir.open();
-    handover.commit();
-  }
-
   async #failed(heir: Successor, error: unknown): Promise<void> {
-    const { breakwater, log } = this.#init;
+    const { giver, log } = this.#init;
     heir.kill();
     await heir.gone; // its ports are free then
     const why = messageOf(error);
     upgrades.inc("failed");
     this.#trouble = why;
-    log.error("upgrade failed, this process goes on", {
-      reason: why,
-      during: this.#phase,
-      ...(this.#handover !== null && { gone_with_it: this.#handover.handedOver }),
-    });
+    const { handedOver } = await giver.progress();
+    const facts = { reason: why, during: this.#phase, gone_with_it: handedOver };
+    log.error("upgrade failed, this process goes on", facts);
     try {
-      // A process that stops lets those go that came back to it; nobody else comes in.
-      if (this.#stopping) this.#handover?.rollBack();
-      else if (this.#handover !== null) await breakwater.takeBack();
+      await giver.takeBack(this.#stopping);
     } catch (cause) {
       log.error("clients cannot be let in again: restart the edge", { error: messageOf(cause) });
     }
-    this.#handover = null;
     this.#heir = null;
     this.#phase = "failed";
     this.#init.regain();
   }
 
-  #reportOf(): Report {
-    const { how } = this.#init.breakwater.drainer.state;
-    const seconds = (performance.now() - this.#beganAt) / 1000;
-    return { seconds, handedOver: this.#handover!.handedOver, dormant: this.#dormant, how };
+  async #reportOf(): Promise<Report> {
+    const { dormant, handedOver, how } = await this.#init.giver.progress();
+    return { seconds: (performance.now() - this.#beganAt) / 1000, dormant, handedOver, how };
   }
 }
