@@ -42,6 +42,7 @@ export const CLOSE_REASONS = {
   "core-gone": { condition: "system-shutdown", resumable: false },
   "core-unreachable": { condition: "remote-connection-failed", resumable: false },
   "store-unavailable": { condition: "remote-connection-failed", resumable: true },
+  "leftovers-found": { condition: "reset", resumable: false },
   "core-misbehaved": { condition: "internal-server-error", resumable: false },
   // the operator's doing
   moved: { condition: null, resumable: true },
@@ -66,6 +67,7 @@ export type StreamErrorCondition =
   | "not-well-formed"
   | "policy-violation"
   | "remote-connection-failed"
+  | "reset"
   | "resource-constraint"
   | "restricted-xml"
   | "see-other-host"

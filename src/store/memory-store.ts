@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../base/clock.ts";
-import type { Fenced, Offsets, SessionRecord, SessionState, Store } from "../session/stanza-store.ts";
+import type { Fenced, Left, Offsets, SessionRecord, SessionState, Store, StoredName } from "../session/stanza-store.ts";
 import { storeErrors, storeUp } from "./metrics.ts";
 import type { StoreOptions } from "./options.ts";
 
@@ -8,6 +8,7 @@ const SWEEP_MS = 30_000;
 const SESSION_BYTES = 512;
 
 interface Entry {
+  readonly name: StoredName;
   epoch: number;
   owner: string;
   core: string | null;
@@ -16,6 +17,8 @@ interface Entry {
   first: number | null;
   stanzas: Buffer[];
   bytes: number;
+  /** Until then its owner may have it still; 0: it is over. */
+  aliveUntil: number;
   expiresAt: number;
 }
 
@@ -24,7 +27,7 @@ export class MemoryStore implements Store {
   readonly #options: StoreOptions;
   readonly #clock: Clock;
   readonly #sweeper: Timer;
-  readonly #sessions = new Map<string, Entry>();
+  readonly #accounts = new Map<string, Map<string, Entry>>();
   #bytes = 0;
   #lastStamp = 0;
 
@@ -35,40 +38,42 @@ export class MemoryStore implements Store {
     storeUp.set(1);
   }
 
-  async claim(id: string, owner: string, ttlSeconds: number) {
-    const known = this.#find(id);
+  async claim(name: StoredName, owner: string, ttlSeconds: number) {
+    const known = this.#find(name);
     if (known === undefined && !this.#hasRoom(SESSION_BYTES)) return this.#full("claim");
     const record = known === undefined ? null : recordOf(known);
     const epoch = Math.max(this.#stamp(), (known?.epoch ?? 0) + 1);
-    const entry = known ?? this.#add(id, epoch);
-    Object.assign(entry, { epoch, owner, expiresAt: this.#expiry(ttlSeconds) });
+    const entry = known ?? this.#add(name, epoch);
+    Object.assign(entry, { epoch, owner });
+    this.#live(entry, ttlSeconds);
     return { epoch, record };
   }
 
-  async save(id: string, epoch: number, { owner, core, offsets }: SessionState, ttlSeconds: number) {
-    const known = this.#find(id);
+  async save(name: StoredName, epoch: number, { owner, core, offsets }: SessionState, ttlSeconds: number) {
+    const known = this.#find(name);
     if (known !== undefined && known.epoch > epoch) return "fenced";
     if (known === undefined && !this.#hasRoom(SESSION_BYTES)) return this.#full("save");
-    const entry = known ?? this.#add(id, epoch);
+    const entry = known ?? this.#add(name, epoch);
     const counts = { fromCore: offsets.fromCore >>> 0, toCore: offsets.toCore >>> 0 };
-    Object.assign(entry, { epoch, owner, core, offsets: counts, expiresAt: this.#expiry(ttlSeconds) });
+    Object.assign(entry, { epoch, owner, core, offsets: counts });
+    this.#live(entry, ttlSeconds);
     return "saved";
   }
 
-  async release(id: string, epoch: number) {
-    const entry = this.#find(id);
+  async release(name: StoredName, epoch: number) {
+    const entry = this.#find(name);
     if (entry !== undefined && entry.epoch > epoch) return "fenced";
-    this.#forget(id);
+    this.#forget(name);
     return "released";
   }
 
-  async read(id: string) {
-    const entry = this.#find(id);
+  async read(name: StoredName) {
+    const entry = this.#find(name);
     return entry === undefined ? null : recordOf(entry);
   }
 
-  async append(id: string, epoch: number, firstSequence: number, stanzas: readonly Buffer[], ttlSeconds: number) {
-    const entry = this.#owned(id, epoch);
+  async append(name: StoredName, epoch: number, firstSequence: number, stanzas: readonly Buffer[], ttlSeconds: number) {
+    const entry = this.#owned(name, epoch);
     if (typeof entry === "string") return entry;
     const next = (entry.first ?? firstSequence) + entry.stanzas.length;
     if (firstSequence > next) return "lost";
@@ -85,12 +90,13 @@ export class MemoryStore implements Store {
     for (const stanza of fresh) entry.stanzas.push(Buffer.from(stanza));
     entry.bytes += bytes;
     this.#bytes += bytes;
-    Object.assign(entry, { epoch, expiresAt: this.#expiry(ttlSeconds) });
+    entry.epoch = epoch;
+    this.#live(entry, ttlSeconds, entry.stanzas.length > 0 ? this.#options.leftover_time : 0);
     return "stored";
   }
 
-  async load(id: string, epoch: number, fromSequence: number, maxBytes: number) {
-    const entry = this.#owned(id, epoch);
+  async load(name: StoredName, epoch: number, fromSequence: number, maxBytes: number) {
+    const entry = this.#owned(name, epoch);
     if (typeof entry === "string") return entry;
     const first = Math.max(fromSequence, entry.first ?? fromSequence);
     const waiting = entry.stanzas.slice(first - (entry.first ?? first));
@@ -104,8 +110,8 @@ export class MemoryStore implements Store {
     return { first, stanzas: waiting.slice(0, count), more: count < waiting.length };
   }
 
-  async trim(id: string, epoch: number, throughSequence: number) {
-    const entry = this.#owned(id, epoch);
+  async trim(name: StoredName, epoch: number, throughSequence: number, over = false) {
+    const entry = this.#owned(name, epoch);
     if (typeof entry === "string") return entry;
     if (entry.first === null) return "trimmed";
     const dropped = entry.stanzas.splice(0, Math.max(0, throughSequence + 1 - entry.first));
@@ -113,7 +119,29 @@ export class MemoryStore implements Store {
     entry.first += dropped.length;
     entry.bytes -= bytes;
     this.#bytes -= bytes;
+    if (over && entry.stanzas.length === 0) this.#forget(name);
+    if (over) entry.aliveUntil = 0;
     return "trimmed";
+  }
+
+  async inherit(account: string, resource: string, shown: string | null, owner: string) {
+    return this.#left(account, resource, shown).map((entry) => {
+      entry.epoch = Math.max(this.#stamp(), entry.epoch + 1);
+      Object.assign(entry, { owner, aliveUntil: 0 });
+      return { name: entry.name, epoch: entry.epoch, first: entry.first!, next: entry.first! + entry.stanzas.length };
+    }) satisfies Left[];
+  }
+
+  async hasLeft(account: string, resource: string, besides: string) {
+    return this.#left(account, resource, null).some(({ name }) => name.session !== besides);
+  }
+
+  #left(account: string, resource: string, shown: string | null): Entry[] {
+    const now = this.#clock.wall();
+    return [...(this.#accounts.get(account)?.values() ?? [])].filter(({ name, stanzas, aliveUntil, expiresAt }) => {
+      if (stanzas.length === 0 || expiresAt <= now) return false;
+      return name.session === shown || name.resource === resource || aliveUntil <= now;
+    });
   }
 
   readiness(): true {
@@ -122,7 +150,7 @@ export class MemoryStore implements Store {
 
   close(): void {
     this.#sweeper.cancel();
-    this.#sessions.clear();
+    this.#accounts.clear();
     this.#bytes = 0;
   }
 
@@ -132,35 +160,42 @@ export class MemoryStore implements Store {
     return this.#lastStamp;
   }
 
-  #expiry(ttlSeconds: number): number {
-    return Math.round(this.#clock.wall() + ttlSeconds * 1000);
+  // Never shortens what was promised before.
+  #live(entry: Entry, ttlSeconds: number, longerSeconds = 0): void {
+    entry.aliveUntil = this.#clock.wall() + ttlSeconds * 1000;
+    entry.expiresAt = Math.max(entry.expiresAt, Math.round(entry.aliveUntil + longerSeconds * 1000));
   }
 
-  #find(id: string): Entry | undefined {
-    const entry = this.#sessions.get(id);
+  #find(name: StoredName): Entry | undefined {
+    const entry = this.#accounts.get(name.account)?.get(name.session);
     if (entry === undefined || entry.expiresAt > this.#clock.wall()) return entry;
-    this.#forget(id);
+    this.#forget(name);
     return undefined;
   }
 
-  #owned(id: string, epoch: number): Entry | Fenced | "lost" {
-    const entry = this.#find(id);
+  #owned(name: StoredName, epoch: number): Entry | Fenced | "lost" {
+    const entry = this.#find(name);
     if (entry === undefined) return "lost";
     return entry.epoch > epoch ? "fenced" : entry;
   }
 
-  #add(id: string, epoch: number): Entry {
+  #add(name: StoredName, epoch: number): Entry {
     const offsets = { fromCore: 0, toCore: 0 };
-    const entry = { epoch, owner: "", core: null, offsets, first: null, stanzas: [], bytes: 0, expiresAt: 0 };
-    this.#sessions.set(id, entry);
+    const blank = { owner: "", core: null, offsets, first: null, stanzas: [], bytes: 0, aliveUntil: 0, expiresAt: 0 };
+    const entry: Entry = { name, epoch, ...blank };
+    const sessions = this.#accounts.get(name.account);
+    if (sessions === undefined) this.#accounts.set(name.account, new Map([[name.session, entry]]));
+    else sessions.set(name.session, entry);
     this.#bytes += SESSION_BYTES;
     return entry;
   }
 
-  #forget(id: string): void {
-    const entry = this.#sessions.get(id);
-    if (entry === undefined) return;
-    this.#sessions.delete(id);
+  #forget({ account, session }: StoredName): void {
+    const sessions = this.#accounts.get(account);
+    const entry = sessions?.get(session);
+    if (sessions === undefined || entry === undefined) return;
+    sessions.delete(session);
+    if (sessions.size === 0) this.#accounts.delete(account);
     this.#bytes -= SESSION_BYTES + entry.bytes;
   }
 
@@ -176,7 +211,8 @@ export class MemoryStore implements Store {
 
   #sweep(): void {
     const now = this.#clock.wall();
-    for (const [id, entry] of this.#sessions) if (entry.expiresAt <= now) this.#forget(id);
+    for (const sessions of this.#accounts.values())
+      for (const entry of sessions.values()) if (entry.expiresAt <= now) this.#forget(entry.name);
   }
 }
 

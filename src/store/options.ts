@@ -109,6 +109,12 @@ export const storeOptions = z
       unit: "bytes",
       reload: false,
     }),
+    leftover_time: z.number().min(3600).max(31_536_000).default(2_592_000).meta({
+      description:
+        "How long stanzas that nobody has come for stay when their session is over. The next login of the account gets them.",
+      unit: "s",
+      reload: false,
+    }),
     memory: z
       .strictObject({
         max_bytes: z.number().int().min(1_048_576).max(1_099_511_627_776).default(67_108_864).meta({

@@ -4,11 +4,13 @@ import type { Log } from "../base/log.ts";
 import type {
   Claim,
   Fenced,
+  Left,
   Loaded,
   Lost,
   SessionRecord,
   SessionState,
   Store,
+  StoredName,
   Unavailable,
 } from "../session/stanza-store.ts";
 import type { StoreOptions } from "./options.ts";
@@ -43,45 +45,68 @@ export class RedisStore implements Store {
     this.#client.on("ready", () => guard.connected());
   }
 
-  async claim(id: string, owner: string, ttlSeconds: number): Promise<Claim | Unavailable> {
-    const answer = await this.#run("claim", this.#keysOf(id), [owner, milliseconds(ttlSeconds)]);
+  async claim(name: StoredName, owner: string, ttlSeconds: number): Promise<Claim | Unavailable> {
+    const answer = await this.#run("claim", this.#keysOf(name), [owner, milliseconds(ttlSeconds), name.session]);
     if (answer === "unavailable") return answer;
     const [epoch, before] = answer as [number, Row | null];
     return { epoch, record: before && this.#record(before) };
   }
 
-  async save(id: string, epoch: number, state: SessionState, ttlSeconds: number) {
+  async save(name: StoredName, epoch: number, state: SessionState, ttlSeconds: number) {
     const { owner, core, offsets } = state;
     const args = [epoch, milliseconds(ttlSeconds), owner, core, offsets.fromCore >>> 0, offsets.toCore >>> 0];
-    return word<"saved" | Fenced | Unavailable>(await this.#run("save", this.#keysOf(id), args));
+    return word<"saved" | Fenced | Unavailable>(await this.#run("save", this.#keysOf(name), args));
   }
 
-  async release(id: string, epoch: number) {
-    return word<"released" | Fenced | Unavailable>(await this.#run("release", this.#keysOf(id), [epoch]));
+  async release(name: StoredName, epoch: number) {
+    return word<"released" | Fenced | Unavailable>(
+      await this.#run("release", this.#keysOf(name), [epoch, name.session]),
+    );
   }
 
-  async read(id: string): Promise<SessionRecord | null | Unavailable> {
-    const answer = await this.#run("read", this.#keysOf(id), []);
+  async read(name: StoredName): Promise<SessionRecord | null | Unavailable> {
+    const answer = await this.#run("read", this.#keysOf(name), []);
     if (answer === "unavailable") return answer;
     return answer === null ? null : this.#record(answer as Row);
   }
 
-  async append(id: string, epoch: number, firstSequence: number, stanzas: readonly Buffer[], ttlSeconds: number) {
-    const { max_session_stanzas, max_session_bytes } = this.#options;
-    const args = [epoch, firstSequence, milliseconds(ttlSeconds), max_session_stanzas, max_session_bytes, ...stanzas];
-    return word<"stored" | Fenced | "full" | Lost | Unavailable>(await this.#run("append", this.#keysOf(id), args));
+  async append(name: StoredName, epoch: number, firstSequence: number, stanzas: readonly Buffer[], ttlSeconds: number) {
+    const { max_session_stanzas: maxStanzas, max_session_bytes: maxBytes, leftover_time } = this.#options;
+    const times = [milliseconds(ttlSeconds), Math.round(leftover_time * 1000)];
+    const { session, resource } = name;
+    const args = [epoch, firstSequence, ...times, maxStanzas, maxBytes, session, resource, ...stanzas];
+    return word<"stored" | Fenced | "full" | Lost | Unavailable>(await this.#run("append", this.#keysOf(name), args));
   }
 
-  async load(id: string, epoch: number, fromSequence: number, maxBytes: number) {
-    const answer = await this.#run("load", this.#keysOf(id), [epoch, fromSequence, maxBytes]);
+  async load(name: StoredName, epoch: number, fromSequence: number, maxBytes: number) {
+    const answer = await this.#run("load", this.#keysOf(name), [epoch, fromSequence, maxBytes]);
     if (!Array.isArray(answer)) return word<Fenced | Lost | Unavailable>(answer);
     const [first, more, ...stanzas] = answer as [number, number, ...Buffer[]];
     return { first, stanzas, more: more === 1 } satisfies Loaded;
   }
 
-  async trim(id: string, epoch: number, throughSequence: number) {
-    const answer = await this.#run("trim", this.#keysOf(id), [epoch, throughSequence]);
-    return word<"trimmed" | Fenced | Lost | Unavailable>(answer);
+  async trim(name: StoredName, epoch: number, throughSequence: number, over = false) {
+    const args = [epoch, throughSequence, over ? 1 : 0, name.session];
+    return word<"trimmed" | Fenced | Lost | Unavailable>(await this.#run("trim", this.#keysOf(name), args));
+  }
+
+  async inherit(account: string, resource: string, shown: string | null, owner: string) {
+    const rows = await this.#inherit(account, [owner, resource, shown ?? "", 0]);
+    if (rows === "unavailable") return rows;
+    return rows.map(([session, its, epoch, first, next]) => {
+      const name = { account, resource: String(its), session: String(session) };
+      return { name, epoch, first: Number(first), next: Number(next) } satisfies Left;
+    });
+  }
+
+  async hasLeft(account: string, resource: string, besides: string) {
+    const rows = await this.#inherit(account, ["", resource, besides, 1]);
+    return rows === "unavailable" ? rows : rows.length > 0;
+  }
+
+  async #inherit(account: string, args: readonly Argument[]): Promise<readonly LeftRow[] | Unavailable> {
+    const answer = await this.#run("inherit", [this.#keyOf(account)], args);
+    return answer === "unavailable" ? answer : (answer as LeftRow[]);
   }
 
   readiness(): true | string {
@@ -110,17 +135,23 @@ export class RedisStore implements Store {
 
   /** In a cluster each probe meets another slot. */
   #probe(): Promise<unknown> {
-    return this.#evaluate("probe", this.#keysOf(`probe ${randomBytes(9).toString("base64")}`), []);
+    const name = { account: `probe ${randomBytes(9).toString("base64")}`, resource: "", session: "" };
+    return this.#evaluate("probe", this.#keysOf(name), []);
   }
 
   /**
-   * Both keys of a session carry the same hash tag, so a cluster has them on one node. The id itself does not reach
-   * Redis: whoever reads there cannot resume with it.
+   * All keys of an account carry the same hash tag, so a cluster has them on one node. Resume ids do not reach Redis:
+   * whoever reads there cannot resume with what is there.
    */
-  #keysOf(id: string): [record: string, stanzas: string] {
-    const tag = createHash("sha256").update(id).digest("base64url").slice(0, 24);
-    const key = `${this.#options.redis.key_prefix}{${tag}}`;
-    return [key, `${key}q`];
+  #keysOf({ account, session }: StoredName): [record: string, stanzas: string, account: string] {
+    const ofAccount = this.#keyOf(account);
+    const key = `${ofAccount}${session}`;
+    return [key, `${key}q`, ofAccount];
+  }
+
+  #keyOf(account: string): string {
+    const tag = createHash("sha256").update(account).digest("base64url").slice(0, 24);
+    return `${this.#options.redis.key_prefix}{${tag}}`;
   }
 
   #record([epoch, owner, core, fromCore, toCore, first, next, ttl]: Row): SessionRecord {
@@ -139,6 +170,7 @@ type Argument = string | number | Buffer;
 /** The hash of a session, and how many milliseconds it has left. */
 type Row = [Buffer, Nullable, Nullable, Nullable, Nullable, Nullable, Nullable, number];
 type Nullable = Buffer | null;
+type LeftRow = readonly [session: Buffer, resource: Buffer, epoch: number, first: Buffer, next: Buffer];
 
 function milliseconds(seconds: number): number {
   return Math.max(1, Math.round(seconds * 1000));

@@ -14,6 +14,15 @@ const CORE_KEEPS = 100;
 const EDGE_LEAVES_THERE = 60;
 const MESSAGES = 350;
 
+/** In few words, where hundreds of numbers differ. */
+function assertInOrder(got: readonly string[], sent: readonly string[]): void {
+  const lost = sent.filter((text) => !got.includes(text));
+  const doubled = got.filter((text, i) => got.indexOf(text) < i);
+  const strange = got.filter((text) => !sent.includes(text));
+  assert.deepEqual({ lost, doubled, strange }, { lost: [], doubled: [], strange: [] });
+  assert.deepEqual(got, sent);
+}
+
 for (const kind of ALL_CORES) {
   describe(`dormant beyond the patience of ${kind}`, () => {
     let core: Core;
@@ -97,7 +106,7 @@ store: { driver: redis, redis: { nodes: ["${redis.address}"], probe_interval: 1 
       const { sm, texts } = await sleeper(edge);
       const alice = await RawClient.authenticated(account(edge, "alice"));
       assert.equal((await alice.resume(sm)).name, "resumed");
-      assert.deepEqual(await bodies(alice, texts.at(-1)!), texts);
+      assertInOrder(await bodies(alice, texts.at(-1)!), texts);
       alice.ack();
       await until(async () => (await keys()).length === 0, "the store has forgotten her");
       await alice.end();
@@ -125,7 +134,7 @@ store: { driver: redis, redis: { nodes: ["${redis.address}"], probe_interval: 1 
       const last = await start();
       const again = await RawClient.authenticated(account(last, "alice"));
       assert.equal((await again.resume(sm)).name, "resumed");
-      assert.deepEqual(await bodies(again, texts.at(-1)!), texts);
+      assertInOrder(await bodies(again, texts.at(-1)!), texts);
       again.ack();
       await until(async () => (await keys()).length === 0, "the store has forgotten her");
       await again.end();
@@ -143,7 +152,7 @@ store: { driver: redis, redis: { nodes: ["${redis.address}"], probe_interval: 1 
         texts.push(...(await write(edge, jid, 2 * EDGE_LEAVES_THERE)));
         const alice = await RawClient.authenticated(account(edge, "alice"));
         assert.equal((await alice.resume(sm)).name, "resumed");
-        assert.deepEqual(await bodies(alice, texts.at(-1)!), texts);
+        assertInOrder(await bodies(alice, texts.at(-1)!), texts);
         assert.equal(await edge.metric("breakwater_sm_resumes_total", { result: "resumed" }), 1);
         alice.ack();
         await until(async () => (await keys()).length === 0, "the store has forgotten her");
@@ -155,17 +164,101 @@ store: { driver: redis, redis: { nodes: ["${redis.address}"], probe_interval: 1 
 
     test("her time is over: after the new login she has each message once", async () => {
       const edge = await start("hold_time: 10");
-      const { sm, texts } = await sleeper(edge);
+      const { jid, sm, texts } = await sleeper(edge);
       const ended = () => edge.metric("breakwater_sessions_closed_total", { reason: "hold-expired" });
       await until(async () => (await ended()) === 1, "her session has ended");
+      // At the core, too: what was not stored is among her offline messages.
+      const ping = () => bob!.request(`<iq type='get' id='ping' to='${jid}'><ping xmlns='urn:xmpp:ping'/></iq>`);
+      await until(async () => /service-unavailable/.test((await ping()).xml), "the core knows of no such session");
       const alice = await RawClient.authenticated(account(edge, "alice"));
       assert.equal((await alice.resume(sm)).name, "failed");
       await alice.bind("alice");
       await alice.enable({ resume: true });
       alice.presence();
-      assert.deepEqual(await bodies(alice, texts.at(-1)!), texts);
+      assertInOrder(await bodies(alice, texts.at(-1)!), texts);
       alice.ack();
       await alice.end();
+    });
+
+    /** Her app has been restarted: nothing but her name and password. */
+    const anew = async (edge: SpawnedEdge): Promise<RawClient> => {
+      const alice = await RawClient.login(account(edge, "alice"));
+      await alice.enable({ resume: true });
+      return alice;
+    };
+    /** Those that are in Redis, when all are that need not be at the core: it has been told so. */
+    const storedOf = async (edge: SpawnedEdge, texts: readonly string[]): Promise<string[]> => {
+      const count = () => edge.metric("breakwater_sm_stored_stanzas_total");
+      await until(
+        async () => (await count()) > texts.length - EDGE_LEAVES_THERE / 4,
+        "what need not be there is stored",
+      );
+      const list = (await keys()).find((key) => key.endsWith("q"))!;
+      return Array.from((await redis.cli("lrange", list, "0", "-1")).matchAll(/<body>(\d+)</g), ([, text]) => text!);
+    };
+
+    test("kill -9 of her edge, and she has forgotten her session: a login gets each message once and in order", async () => {
+      const here = await start();
+      const there = await start();
+      const { texts } = await sleeper(here);
+      const stored = await storedOf(here, texts);
+      here.process.kill("SIGKILL");
+      const first = await anew(there);
+      const early = first.takeBodies();
+      assertInOrder(early.slice(0, stored.length), stored);
+      // It dies, too, before she has acknowledged anything.
+      there.process.kill("SIGKILL");
+      await first.closed;
+      const last = await start();
+      const alice = await anew(last);
+      assertInOrder(alice.takeBodies().slice(0, stored.length), stored);
+      alice.presence();
+      await alice.fence();
+      // The few that were not stored are the core's: it may have given them to her first login already.
+      const rest = [...early, ...alice.takeBodies()];
+      assert.deepEqual(
+        texts.filter((text) => !stored.includes(text) && !rest.includes(text)),
+        [],
+      );
+      alice.ack();
+      await until(async () => (await keys()).length === 0, "the store has forgotten her");
+      await alice.end();
+      const after = await anew(last);
+      after.presence();
+      await after.fence();
+      assert.deepEqual(after.takeBodies(), []);
+      await after.end();
+    });
+
+    test("Redis is away when her edge is killed and she logs in anew: each message once, when it is back", async () => {
+      const here = await start();
+      const there = await start();
+      const { texts } = await sleeper(here);
+      const stored = await storedOf(here, texts);
+      redis.freeze();
+      try {
+        here.process.kill("SIGKILL");
+        const early = await anew(there);
+        early.presence();
+        await early.fence();
+        early.ack();
+        await early.fence();
+        const had = early.takeBodies();
+        assert.ok(had.length <= texts.length - stored.length, "what the core had");
+        redis.thaw();
+        assert.match((await early.expect(/stream:error/)).xml, /<reset /);
+        await early.closed;
+        const alice = await anew(there);
+        alice.presence();
+        await alice.fence();
+        const now = alice.takeBodies();
+        assertInOrder([...now.slice(0, stored.length), ...had, ...now.slice(stored.length)], texts);
+        alice.ack();
+        await until(async () => (await keys()).length === 0, "the store has forgotten her");
+        await alice.end();
+      } finally {
+        redis.thaw();
+      }
     });
   });
 }

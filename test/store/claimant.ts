@@ -1,5 +1,5 @@
 import type { Store } from "../../src/session/stanza-store.ts";
-import { granted, stanza } from "./support.ts";
+import { granted, named, stanza } from "./support.ts";
 
 /** What went wrong on the way of a claimant: it died after so many answers, or one answer of the store did not arrive. */
 export type Fault = { readonly kind: "crash" | "lost answer"; readonly at: number } | null;
@@ -68,7 +68,7 @@ export class Claimant {
   }
 
   async #claim(heard: boolean): Promise<void> {
-    const { epoch, record } = granted(await this.#store.claim(this.#world.id, this.name, 60));
+    const { epoch, record } = granted(await this.#store.claim(named(this.#world.id), this.name, 60));
     if (epoch <= this.#world.highestEpoch) this.#world.wrong.push(`${this.name} got the epoch of an earlier claim`);
     this.#world.highestEpoch = epoch;
     if (!heard) return;
@@ -78,12 +78,12 @@ export class Claimant {
 
   async #save(): Promise<void> {
     const state = { owner: this.name, core: "main", offsets: { fromCore: 0, toCore: 0 } };
-    this.#heard("saved", await this.#store.save(this.#world.id, this.#epoch, state, 60));
+    this.#heard("saved", await this.#store.save(named(this.#world.id), this.#epoch, state, 60));
   }
 
   async #append(count: number, heard: boolean): Promise<void> {
     const batch = Array.from({ length: count }, (_, i) => stanza(this.#next + i));
-    const answer = await this.#store.append(this.#world.id, this.#epoch, this.#next, batch, 60);
+    const answer = await this.#store.append(named(this.#world.id), this.#epoch, this.#next, batch, 60);
     this.#heard("stored", answer);
     if (!heard || answer !== "stored") return;
     this.#next += count;
@@ -93,7 +93,7 @@ export class Claimant {
   // The client has had the oldest stanza.
   async #trim(): Promise<void> {
     const through = this.#world.trimmedThrough + 1;
-    const answer = await this.#store.trim(this.#world.id, this.#epoch, through);
+    const answer = await this.#store.trim(named(this.#world.id), this.#epoch, through);
     this.#heard("trimmed", answer);
     if (answer === "trimmed") this.#world.trimmedThrough = through;
   }

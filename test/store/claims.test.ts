@@ -6,7 +6,7 @@ import { MemoryStore } from "../../src/store/memory-store.ts";
 import { Random } from "../support/random.ts";
 import { startRedis } from "../support/redis.ts";
 import { Claimant, type Fault, STEPS, World } from "./claimant.ts";
-import { granted, openReady, optionsWith, redisOptionsOf, stanzas } from "./support.ts";
+import { granted, named, openReady, optionsWith, redisOptionsOf, stanzas } from "./support.ts";
 
 const FAULTS: readonly Fault[] = [
   null,
@@ -46,14 +46,14 @@ async function play(
 
 /** Every stanza that somebody was told is stored is there once and in order, but those that a client has had. */
 async function inspect(world: World, store: Store): Promise<void> {
-  const { epoch, record } = granted(await store.claim(world.id, "inspector", 60));
+  const { epoch, record } = granted(await store.claim(named(world.id), "inspector", 60));
   if (epoch <= world.highestEpoch) world.wrong.push("the inspector got the epoch of an earlier claim");
-  const { stanzas: left } = granted(await store.load(world.id, epoch, 1, 1e6));
+  const { stanzas: left } = granted(await store.load(named(world.id), epoch, 1, 1e6));
   const last = (record?.stanzas?.next ?? 1) - 1;
   const expected = stanzas(world.trimmedThrough + 1, last).map(String);
   if (last < world.storedThrough) world.wrong.push(`stored through ${world.storedThrough}, there through ${last}`);
   if (left.map(String).join() !== expected.join()) world.wrong.push(`there: ${left.map(String)}, due: ${expected}`);
-  await store.release(world.id, epoch);
+  await store.release(named(world.id), epoch);
 }
 
 test("two edges that claim one session: in every order of their steps, with each crash and each lost answer, one owns it", async (t) => {
@@ -100,8 +100,8 @@ test("edges that claim and write at the same moment over their own connections l
     await Promise.all(claimants.map(run));
     world.highestEpoch = 0;
     world.trimmedThrough = 0;
-    const { epoch, record } = granted(await stores[0]!.claim(world.id, "inspector", 60));
-    const { stanzas: left } = granted(await stores[0]!.load(world.id, epoch, 1, 1e6));
+    const { epoch, record } = granted(await stores[0]!.claim(named(world.id), "inspector", 60));
+    const { stanzas: left } = granted(await stores[0]!.load(named(world.id), epoch, 1, 1e6));
     const range = record?.stanzas ?? { first: 1, next: 1 };
     assert.ok(range.next - 1 >= world.storedThrough, `${i}: ${range.next} ${world.storedThrough}`);
     assert.deepEqual(left.map(String), stanzas(range.first, range.next - 1).map(String));

@@ -3,7 +3,18 @@ import { test } from "node:test";
 import { meter } from "../../src/base/meter.ts";
 import { Secret } from "../../src/base/secret.ts";
 import { startRedis, until } from "../support/redis.ts";
-import { granted, open, openReady, ready, redisOptionsOf, rightsOf, STATE, stanzas, unready } from "./support.ts";
+import {
+  granted,
+  named,
+  open,
+  openReady,
+  ready,
+  redisOptionsOf,
+  rightsOf,
+  STATE,
+  stanzas,
+  unready,
+} from "./support.ts";
 
 const TIMEOUT_MS = 500;
 // What a busy machine may add to a promise about time.
@@ -27,14 +38,14 @@ test("a Redis that is killed and started again, empty: unavailable at once, then
   const server = await startRedis();
   t.after(() => server.stop());
   const { store, log } = await openReady(t, redisOptionsOf(server));
-  const { epoch } = granted(await store.claim("a", "edge-a", 60));
-  await store.append("a", epoch, 1, stanzas(1, 2), 60);
+  const { epoch } = granted(await store.claim(named("a"), "edge-a", 60));
+  await store.append(named("a"), epoch, 1, stanzas(1, 2), 60);
   assert.equal(shown("breakwater_store_up"), 1);
 
   await server.kill();
   const took = await milliseconds(async () => {
-    assert.equal(await store.save("a", epoch, STATE, 60), "unavailable");
-    assert.equal(await store.read("a"), "unavailable");
+    assert.equal(await store.save(named("a"), epoch, STATE, 60), "unavailable");
+    assert.equal(await store.read(named("a")), "unavailable");
   });
   assert.ok(took < PATIENCE_MS, `${took} ms`);
   await unready(store, /^Redis at 127\.0\.0\.1:\d+: .*ECONNREFUSED.*is Redis up/);
@@ -43,9 +54,9 @@ test("a Redis that is killed and started again, empty: unavailable at once, then
 
   await server.start();
   await ready(store);
-  assert.equal(await store.append("a", epoch, 3, stanzas(3, 3), 60), "lost");
-  assert.equal(await store.save("a", epoch, STATE, 60), "saved");
-  assert.equal(granted(await store.read("a"))?.epoch, epoch);
+  assert.equal(await store.append(named("a"), epoch, 3, stanzas(3, 3), 60), "lost");
+  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
+  assert.equal(granted(await store.read(named("a")))?.epoch, epoch);
   assert.match(log(), /"event":"store unavailable"/);
   assert.match(log(), /"event":"store available"/);
 });
@@ -54,23 +65,23 @@ test("a Redis that hangs: unavailable within the timeout, later at once, and who
   const server = await startRedis();
   t.after(() => server.stop());
   const { store } = await openReady(t, redisOptionsOf(server, { timeout: TIMEOUT_MS / 1000 }));
-  const { epoch } = granted(await store.claim("a", "edge-a", 60));
+  const { epoch } = granted(await store.claim(named("a"), "edge-a", 60));
 
   server.freeze();
   const first = await milliseconds(async () => {
-    const answers = await Promise.all(Array.from({ length: 50 }, () => store.save("a", epoch, STATE, 60)));
+    const answers = await Promise.all(Array.from({ length: 50 }, () => store.save(named("a"), epoch, STATE, 60)));
     assert.deepEqual(new Set(answers), new Set(["unavailable"]));
   });
   assert.ok(first >= TIMEOUT_MS - 5 && first < TIMEOUT_MS + PATIENCE_MS, `${first} ms`);
   await unready(store, /no answer within 500 ms/);
   const next = await milliseconds(async () => {
-    for (let i = 0; i < 1000; i++) assert.equal(await store.read("a"), "unavailable");
+    for (let i = 0; i < 1000; i++) assert.equal(await store.read(named("a")), "unavailable");
   });
   assert.ok(next < PATIENCE_MS, `1000 refusals took ${next} ms: they were sent`);
 
   server.thaw();
   await ready(store);
-  assert.equal(await store.save("a", epoch, STATE, 60), "saved");
+  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
 });
 
 test("a connection that stays silent is given up for a new one", async (t) => {
@@ -91,59 +102,59 @@ test("a Redis that has become a replica refuses writes; reads go on, and it heal
   const server = await startRedis();
   t.after(() => server.stop());
   const { store } = await openReady(t, redisOptionsOf(server));
-  const { epoch } = granted(await store.claim("a", "edge-a", 60));
+  const { epoch } = granted(await store.claim(named("a"), "edge-a", 60));
 
   await server.cli("replicaof", "127.0.0.1", "1");
-  assert.equal(await store.save("a", epoch, STATE, 60), "unavailable");
+  assert.equal(await store.save(named("a"), epoch, STATE, 60), "unavailable");
   await unready(store, /READONLY.*point store\.redis\.nodes at the master/);
-  await until(async () => (await store.read("a")) !== "unavailable", "the connection is there again");
-  assert.equal(granted(await store.read("a"))?.epoch, epoch);
+  await until(async () => (await store.read(named("a"))) !== "unavailable", "the connection is there again");
+  assert.equal(granted(await store.read(named("a")))?.epoch, epoch);
 
   await server.cli("replicaof", "no", "one");
   await ready(store);
-  assert.equal(await store.save("a", epoch, STATE, 60), "saved");
+  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
 });
 
 test("a full Redis takes nothing new, but what shrinks it goes on", async (t) => {
   const server = await startRedis();
   t.after(() => server.stop());
   const { store } = await openReady(t, redisOptionsOf(server));
-  const { epoch } = granted(await store.claim("a", "edge-a", 60));
-  await store.append("a", epoch, 1, stanzas(1, 5), 60);
+  const { epoch } = granted(await store.claim(named("a"), "edge-a", 60));
+  await store.append(named("a"), epoch, 1, stanzas(1, 5), 60);
 
   await server.cli("config", "set", "maxmemory", "1");
-  assert.equal(await store.append("a", epoch, 6, stanzas(6, 6), 60), "unavailable");
+  assert.equal(await store.append(named("a"), epoch, 6, stanzas(6, 6), 60), "unavailable");
   await unready(store, /OOM.*raise its maxmemory/);
   assert.ok(shown("breakwater_store_errors_total", { operation: "append", reason: "full" }) >= 1);
-  assert.deepEqual(granted(await store.load("a", epoch, 1, 1e6)).stanzas, stanzas(1, 5));
-  assert.equal(await store.release("a", epoch), "released");
+  assert.deepEqual(granted(await store.load(named("a"), epoch, 1, 1e6)).stanzas, stanzas(1, 5));
+  assert.equal(await store.release(named("a"), epoch), "released");
 
   await server.cli("config", "set", "maxmemory", "0");
   await ready(store);
-  assert.equal(granted(await store.claim("a", "edge-a", 60)).record, null);
+  assert.equal(granted(await store.claim(named("a"), "edge-a", 60)).record, null);
 });
 
 test("a trim and an append to a full Redis leave the stanzas whole", async (t) => {
   const server = await startRedis();
   t.after(() => server.stop());
   const { store } = await openReady(t, redisOptionsOf(server));
-  const { epoch } = granted(await store.claim("a", "edge-a", 60));
-  await store.append("a", epoch, 1, stanzas(1, 5), 60);
+  const { epoch } = granted(await store.claim(named("a"), "edge-a", 60));
+  await store.append(named("a"), epoch, 1, stanzas(1, 5), 60);
   await server.cli("config", "set", "maxmemory", "1");
-  const trimmed = await store.trim("a", epoch, 2);
-  await store.append("a", epoch, 6, stanzas(6, 6), 60);
+  const trimmed = await store.trim(named("a"), epoch, 2);
+  await store.append(named("a"), epoch, 6, stanzas(6, 6), 60);
   await server.cli("config", "set", "maxmemory", "0");
   const from = trimmed === "trimmed" ? 3 : 1;
-  assert.deepEqual(granted(await store.load("a", epoch, 1, 1e6)).stanzas, stanzas(from, 5));
+  assert.deepEqual(granted(await store.load(named("a"), epoch, 1, 1e6)).stanzas, stanzas(from, 5));
 });
 
 test("forgotten scripts are sent again", async (t) => {
   const server = await startRedis();
   t.after(() => server.stop());
   const { store } = await openReady(t, redisOptionsOf(server));
-  const { epoch } = granted(await store.claim("a", "edge-a", 60));
+  const { epoch } = granted(await store.claim(named("a"), "edge-a", 60));
   await server.cli("script", "flush");
-  assert.equal(await store.save("a", epoch, STATE, 60), "saved");
+  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
 });
 
 test("connections that Redis closes come back", async (t) => {
@@ -151,7 +162,7 @@ test("connections that Redis closes come back", async (t) => {
   t.after(() => server.stop());
   const { store } = await openReady(t, redisOptionsOf(server));
   await server.cli("client", "kill", "type", "normal");
-  await until(async () => (await store.read("a")) === null, "a read is answered again");
+  await until(async () => (await store.read(named("a"))) === null, "a read is answered again");
 });
 
 test("a wrong password is told without being shown, and the right one heals it", async (t) => {
@@ -159,7 +170,7 @@ test("a wrong password is told without being shown, and the right one heals it",
   t.after(() => server.stop());
   const { store, log } = open(t, redisOptionsOf(server, { password: new Secret("hunter2-wrong") }));
   await unready(store, /WRONGPASS.*check store\.redis\.username and store\.redis\.password/);
-  assert.equal(await store.claim("a", "edge-a", 60), "unavailable");
+  assert.equal(await store.claim(named("a"), "edge-a", 60), "unavailable");
   await server.cli("-a", "the-right-one", "--no-auth-warning", "config", "set", "requirepass", "hunter2-wrong");
   await ready(store);
   assert.ok(!log().includes("hunter2"));
@@ -180,12 +191,12 @@ test("an ACL user with the rights of docs/store.md can do everything", async (t)
   t.after(() => server.stop());
   const options = redisOptionsOf(server, { username: "edge", password: new Secret("pass-for-edge"), db: 3 });
   const { store } = await openReady(t, options);
-  const { epoch } = granted(await store.claim("a", "edge-a", 60));
-  assert.equal(await store.save("a", epoch, STATE, 60), "saved");
-  assert.equal(await store.append("a", epoch, 1, stanzas(1, 3), 60), "stored");
-  assert.equal(await store.trim("a", epoch, 1), "trimmed");
-  assert.equal(granted(await store.load("a", epoch, 1, 1e6)).stanzas.length, 2);
-  assert.equal(await store.release("a", epoch), "released");
+  const { epoch } = granted(await store.claim(named("a"), "edge-a", 60));
+  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
+  assert.equal(await store.append(named("a"), epoch, 1, stanzas(1, 3), 60), "stored");
+  assert.equal(await store.trim(named("a"), epoch, 1), "trimmed");
+  assert.equal(granted(await store.load(named("a"), epoch, 1, 1e6)).stanzas.length, 2);
+  assert.equal(await store.release(named("a"), epoch), "released");
 });
 
 for (const lacking of RIGHTS.split(" ").filter((right) => /^\+(?!client|select)/.test(right))) {
@@ -212,6 +223,6 @@ test("after its end a store answers unavailable and does not connect again", asy
   t.after(() => server.stop());
   const { store } = await openReady(t, redisOptionsOf(server));
   store.close();
-  assert.equal(await store.read("a"), "unavailable");
+  assert.equal(await store.read(named("a")), "unavailable");
   await until(async () => !(await server.cli("client", "list")).includes("breakwater"), "its connection is gone");
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startRedis } from "../support/redis.ts";
-import { granted, openReady, redisOptionsOf } from "./support.ts";
+import { granted, named, openReady, redisOptionsOf } from "./support.ts";
 
 const SESSIONS = 1000;
 const KIB = 1024;
@@ -19,10 +19,10 @@ test("an idle session takes less than 1 KiB of Redis, all of its keys and their 
     offsets: { fromCore: 2 ** 32 - 1, toCore: 2 ** 32 - 1 },
   };
   const begin = async (id: string) => {
-    const { epoch } = granted(await store.claim(id, state.owner, 3600));
-    assert.equal(await store.save(id, epoch, state, 3600), "saved");
-    assert.equal(await store.append(id, epoch, 2 ** 32, [Buffer.from("<a/>")], 3600), "stored");
-    assert.equal(await store.trim(id, epoch, 2 ** 32), "trimmed");
+    const { epoch } = granted(await store.claim(named(id), state.owner, 3600));
+    assert.equal(await store.save(named(id), epoch, state, 3600), "saved");
+    assert.equal(await store.append(named(id), epoch, 2 ** 32, [Buffer.from("<a/>")], 3600), "stored");
+    assert.equal(await store.trim(named(id), epoch, 2 ** 32), "trimmed");
   };
   await Promise.all(Array.from({ length: SESSIONS }, (_, i) => begin(`session ${i}`)));
   const keys = (await server.cli("keys", "*{*")).split("\n");
@@ -39,9 +39,9 @@ test("whatever is written for a session expires by itself", async (t) => {
   const server = await startRedis();
   t.after(() => server.stop());
   const { store } = await openReady(t, redisOptionsOf(server));
-  const { epoch } = granted(await store.claim("a", "edge-a", 100));
-  await store.append("a", epoch, 1, [Buffer.from("<a/>")], 200);
+  const { epoch } = granted(await store.claim(named("a"), "edge-a", 100));
+  await store.append(named("a"), epoch, 1, [Buffer.from("<a/>")], 200);
   const keys = (await server.cli("keys", "*")).split("\n");
-  assert.equal(keys.length, 2);
+  assert.equal(keys.length, 3);
   for (const key of keys) assert.ok(Number(await server.cli("ttl", key)) > 100, key);
 });

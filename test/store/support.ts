@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { PassThrough } from "node:stream";
 import { systemClock } from "../../src/base/clock.ts";
 import { createLog } from "../../src/base/log.ts";
-import type { Store } from "../../src/session/stanza-store.ts";
+import type { Store, StoredName } from "../../src/session/stanza-store.ts";
 import { openStore } from "../../src/store/open.ts";
 import { type StoreOptions, storeOptions } from "../../src/store/options.ts";
 import { type RedisServer, until } from "../support/redis.ts";
@@ -64,6 +64,11 @@ export async function unready(store: Store, reason: RegExp): Promise<void> {
 export function granted<Answer>(answer: Answer): Exclude<Answer, string> {
   if (typeof answer === "string") throw new Error(`the store answered ${answer}`);
   return answer as Exclude<Answer, string>;
+}
+
+/** A session of this name; whose it is makes no difference to most tests. */
+export function named(session: string, resource = "phone", account = "alice@localhost"): StoredName {
+  return { account, resource, session };
 }
 
 export const STATE = { owner: "edge-a", core: "main", offsets: { fromCore: 0, toCore: 0 } };

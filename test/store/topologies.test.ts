@@ -4,7 +4,18 @@ import { after, test } from "node:test";
 import { Secret } from "../../src/base/secret.ts";
 import { testAuthority } from "../support/certificates.ts";
 import { type RedisServer, startRedis, until } from "../support/redis.ts";
-import { granted, open, openReady, ready, redisOptionsOf, rightsOf, STATE, stanzas, unready } from "./support.ts";
+import {
+  granted,
+  named,
+  open,
+  openReady,
+  ready,
+  redisOptionsOf,
+  rightsOf,
+  STATE,
+  stanzas,
+  unready,
+} from "./support.ts";
 
 const nodesOf = (servers: readonly RedisServer[]) => servers.map(({ host, port }) => ({ host, port }));
 
@@ -28,24 +39,24 @@ test("Sentinel: when the master hangs, its replica takes over with every session
   const login = { sentinel_username: "edge", sentinel_password: new Secret("pass-for-edge") };
   const mode = { ...login, mode: "sentinel", master_name: "main", nodes: nodesOf([sentinel]), timeout: 1 };
   const { store } = await openReady(t, redisOptionsOf(master, mode));
-  const { epoch } = granted(await store.claim("a", "edge-a", 60));
-  await store.append("a", epoch, 1, stanzas(1, 3), 60);
+  const { epoch } = granted(await store.claim(named("a"), "edge-a", 60));
+  await store.append(named("a"), epoch, 1, stanzas(1, 3), 60);
   await until(
     async () => (await replica.cli("dbsize")) === (await master.cli("dbsize")),
     "the replica has the session",
   );
 
   master.freeze();
-  assert.equal(await store.save("a", epoch, STATE, 60), "unavailable");
-  await until(async () => (await store.save("a", epoch, STATE, 60)) === "saved", "the new master saves");
+  assert.equal(await store.save(named("a"), epoch, STATE, 60), "unavailable");
+  await until(async () => (await store.save(named("a"), epoch, STATE, 60)) === "saved", "the new master saves");
   assert.match(await replica.cli("role"), /^master/);
-  assert.deepEqual(granted(await store.load("a", epoch, 1, 1e6)).stanzas, stanzas(1, 3));
+  assert.deepEqual(granted(await store.load(named("a"), epoch, 1, 1e6)).stanzas, stanzas(1, 3));
   await ready(store);
 
   master.thaw(); // it still believes in itself
-  assert.equal(await store.save("a", epoch, STATE, 60), "saved");
-  assert.equal(granted(await store.claim("a", "edge-b", 60)).record?.owner, "edge-a");
-  assert.match(await replica.cli("hgetall", String(await replica.cli("keys", "*}"))), /edge-b/);
+  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
+  assert.equal(granted(await store.claim(named("a"), "edge-b", 60)).record?.owner, "edge-a");
+  assert.match(await replica.cli("hgetall", String(await replica.cli("keys", "*}a"))), /edge-b/);
 });
 
 test("Sentinel: none that answers, and a master that they do not know, are told", async (t) => {
@@ -56,21 +67,25 @@ test("Sentinel: none that answers, and a master that they do not know, are told"
   await unready(store, /All sentinels are unreachable.*check store\.redis\.nodes and master_name/);
 });
 
-test("Cluster: sessions are spread over its masters, both keys of one together, and follow their slots", async (t) => {
+test("Cluster: sessions are spread over its masters, all keys of an account together, and follow their slots", async (t) => {
   const servers = await theCluster();
   const { store } = await openReady(t, redisOptionsOf(servers[0]!, { mode: "cluster", nodes: nodesOf(servers) }));
   const ids = Array.from({ length: 12 }, (_, i) => `session ${i}`);
   for (const id of ids) {
-    const { epoch } = granted(await store.claim(id, "edge-a", 60));
-    assert.equal(await store.save(id, epoch, STATE, 60), "saved");
-    assert.equal(await store.append(id, epoch, 1, stanzas(1, 2), 60), "stored");
-    assert.deepEqual(granted(await store.load(id, epoch, 1, 1e6)).stanzas, stanzas(1, 2));
+    const name = named(id, "phone", id);
+    const { epoch } = granted(await store.claim(name, "edge-a", 60));
+    assert.equal(await store.save(name, epoch, STATE, 60), "saved");
+    assert.equal(await store.append(name, epoch, 1, stanzas(1, 2), 60), "stored");
+    assert.deepEqual(granted(await store.load(name, epoch, 1, 1e6)).stanzas, stanzas(1, 2));
+    assert.equal(granted(await store.inherit(id, "phone", null, "edge-b")).length, 1);
   }
   for (const server of servers) {
-    const keys = (await server.cli("keys", "*{*")).split("\n").filter((key) => !key.endsWith("q"));
+    const keys = (await server.cli("keys", "*{*")).split("\n").filter((key) => !/[q}]$/.test(key));
     assert.ok(keys.length > 0, "each master has some");
     // a cluster answers for several keys only when they are in one slot
-    for (const key of keys) assert.equal(await server.cli("exists", key, `${key}q`), "2");
+    for (const key of keys) {
+      assert.equal(await server.cli("exists", key, `${key}q`, key.slice(0, key.indexOf("}") + 1)), "3");
+    }
   }
 
   // an empty slot changes its master while the client believes in the old one
@@ -81,7 +96,7 @@ test("Cluster: sessions are spread over its masters, both keys of one together, 
   await to.cli("cluster", "setslot", slot, "importing", source);
   await from.cli("cluster", "setslot", slot, "migrating", target);
   for (const server of [to, from]) await server.cli("cluster", "setslot", slot, "node", target);
-  assert.equal(granted(await store.claim(fresh.id, "edge-a", 60)).record, null);
+  assert.equal(granted(await store.claim(named("a", "phone", fresh.id), "edge-a", 60)).record, null);
   assert.equal(await to.cli("cluster", "countkeysinslot", slot), "1");
 });
 
@@ -95,7 +110,8 @@ test("Cluster: an ACL user with the rights of docs/store.md can do everything", 
     t,
     redisOptionsOf(servers[0]!, { mode: "cluster", nodes: nodesOf(servers), ...login }),
   );
-  for (const id of ["a", "b", "c", "d", "e"]) assert.notEqual(await store.claim(id, "edge-a", 60), "unavailable");
+  for (const id of ["a", "b", "c", "d", "e"])
+    assert.notEqual(await store.claim(named("a", "phone", id), "edge-a", 60), "unavailable");
 });
 
 test("a node of a cluster that is used as a single Redis is told", async (t) => {
@@ -110,10 +126,10 @@ test("Cluster: when a master dies the store says so, and heals when it is back",
   const { store } = await openReady(t, redisOptionsOf(servers[0]!, options));
   await servers[1]!.kill();
   await unready(store, /cluster|ECONNREFUSED|no answer/i);
-  assert.equal(await store.claim("a", "edge-a", 60), "unavailable");
+  assert.equal(await store.claim(named("a"), "edge-a", 60), "unavailable");
   await servers[1]!.start();
   await ready(store);
-  await until(async () => (await store.claim("a", "edge-a", 60)) !== "unavailable", "a claim is answered");
+  await until(async () => (await store.claim(named("a"), "edge-a", 60)) !== "unavailable", "a claim is answered");
 });
 
 test("a single Redis that is used as a cluster is told", async (t) => {
@@ -129,7 +145,7 @@ test("TLS: with the right authority and a certificate of its own the edge is let
   const { cert, key, ca } = testAuthority().issue(["edge.example"]);
   const tls = { enabled: true, ca, certificate: cert, key, servername: "localhost" };
   const { store } = await openReady(t, redisOptionsOf(server, { tls }));
-  assert.equal(granted(await store.claim("a", "edge-a", 60)).record, null);
+  assert.equal(granted(await store.claim(named("a"), "edge-a", 60)).record, null);
 });
 
 test("TLS: a stranger's certificate, a wrong name, no certificate of one's own and a plain port are told", async (t) => {

@@ -13,13 +13,12 @@ import { NS } from "../../xmpp/ns.ts";
 import { peek } from "../../xmpp/peek.ts";
 import type { QueueBudget } from "../../xmpp/unacked-queue.ts";
 import type { CoreSide } from "./core-side.ts";
-import { Leftovers } from "./leftovers.ts";
 import { namespaceOf, readH, type SmFailure, type SmNamespace, smFailed } from "./nonza.ts";
 import type { StreamManagementOptions } from "./options.ts";
 import { StreamManagementPart } from "./part.ts";
 import { ResumeTokens } from "./resume-token.ts";
 import type { Safe } from "./safe.ts";
-import { type Adoption, Takeovers } from "./takeover.ts";
+import { type Adoption, nameOf, Takeovers } from "./takeover.ts";
 
 const resumes = meter.counter("breakwater_sm_resumes_total", "Resume attempts, by result", ["result"]);
 const replayed = meter.counter("breakwater_sm_replayed_stanzas_total", "Stanzas that resumed clients had missed");
@@ -46,12 +45,13 @@ export class StreamManagement implements Feature {
   readonly #clock: Clock;
   readonly #takeovers = new Takeovers(() => this.#safe);
   #safe: Safe | null = null;
-  // What clients whose session is gone for good are to get when they have bound.
-  readonly #leftovers = new WeakMap<Link, Leftovers>();
+  // The resume ids that clients have shown which are about to bind.
+  readonly #shown = new WeakMap<Link, string>();
   #options: StreamManagementOptions;
   #tokens: ResumeTokens | null;
-  // The part of the session that is being attached, for `coreBeforeBind`.
+  // The part of the session that is being attached, for `coreBeforeBind`, and whether the core has resumed that session.
   #attached: StreamManagementPart | null = null;
+  #adopts = false;
 
   constructor(options: StreamManagementOptions, clock: Clock) {
     this.#clock = clock;
@@ -97,8 +97,9 @@ export class StreamManagement implements Feature {
   }
 
   attach(session: Session): Part | null {
-    const leftovers = this.#leftovers.get(session.link!) ?? null;
-    this.#attached = this.#options.enabled ? new StreamManagementPart(this, session, NS.sm, leftovers) : null;
+    this.#attached = this.#options.enabled ? new StreamManagementPart(this, session, NS.sm) : null;
+    const { link } = session;
+    if (link !== null && !this.#adopts) this.#attached?.begin(this.#shown.get(link) ?? null);
     return this.#attached;
   }
 
@@ -172,6 +173,7 @@ export class StreamManagement implements Feature {
   #takeOver({ id: token, h, xmlns }: Resume, at: Negotiation): Verdict {
     const session = this.#tokens?.open(token) ?? null;
     if (session === null) return this.#tooLate(xmlns, at, token);
+    this.#shown.set(at.link, token);
     const isAsked = this.#takeovers.ask(at, { token, session, xmlns, h, found: null }, (why) => {
       at.resumeRefused();
       this.#fail(xmlns, at, "item-not-found", why);
@@ -188,12 +190,14 @@ export class StreamManagement implements Feature {
     const handled = readH(frame);
     if (name === "failed" || handled === null) {
       at.resumeRefused();
-      this.#keepLeftovers(adoption, at);
+      this.#forgetHandled(adoption);
       return this.#tooLate(adoption.xmlns, at, adoption.token, handled);
     }
     // If this process had it itself, that one has lost its core now.
     this.registry.find(adoption.token)?.session.on("coreGone", "core-gone");
+    this.#adopts = true;
     const session = at.becomeSession(parseJid(adoption.session.jid)!);
+    this.#adopts = false;
     this.#attached!.adopt(adoption, handled);
     resumes.inc("taken-over");
     const { log, core, link } = session;
@@ -202,9 +206,11 @@ export class StreamManagement implements Feature {
     return "taken";
   }
 
-  #keepLeftovers({ token, found }: Adoption, at: Negotiation): void {
-    if (this.#safe === null || found === null || found.stanzas.length === 0) return;
-    this.#leftovers.set(at.link, new Leftovers(this.#safe, token, found));
+  // What the store has for a session that its core has given up comes after the bind, less what its client has told to have.
+  #forgetHandled({ token, session, h, found }: Adoption): void {
+    const safe = this.#safe;
+    if (safe === null || found === null) return;
+    safe.surely(() => safe.store.trim(nameOf(session, token), found.epoch, h, true));
   }
 
   #tooLate(xmlns: SmNamespace, at: Negotiation, id: string, coreH: number | null = null): Verdict {

@@ -5,7 +5,7 @@ import type { Part, Verdict } from "../../session/part.ts";
 import type { Phase } from "../../session/phases.ts";
 import type { Link } from "../../session/ports.ts";
 import type { Session } from "../../session/session.ts";
-import { type Frame, isStanza, KIND } from "../../xmpp/frame.ts";
+import { type Frame, frameOver, isStanza, KIND, retain } from "../../xmpp/frame.ts";
 import { peek } from "../../xmpp/peek.ts";
 import { type QueueLimits, UnackedQueue } from "../../xmpp/unacked-queue.ts";
 import { Asking } from "./asking.ts";
@@ -14,7 +14,7 @@ import { CoreSide, queueLimits } from "./core-side.ts";
 import type { SmEstate } from "./estate.ts";
 import { overtakesReplay } from "./fresh-answer.ts";
 import type { StreamManagement } from "./index.ts";
-import type { Leftovers } from "./leftovers.ts";
+import { Leftovers, type LeftoversOwner } from "./leftovers.ts";
 import {
   asksToResume,
   handledCountTooHigh,
@@ -32,7 +32,7 @@ import {
 import { Questions } from "./questions.ts";
 import { Reattachment } from "./reattachment.ts";
 import { type Promised, Resumption } from "./resumption.ts";
-import type { Found } from "./safe.ts";
+import { type Found, storedName } from "./safe.ts";
 import { Safekeeping } from "./safekeeping.ts";
 import { StandIn } from "./stand-in.ts";
 import { type Adoption, coreHandled } from "./takeover.ts";
@@ -51,6 +51,9 @@ const SLOW_SHARE = 0.75;
 const CORE_DOUBT_MS = 3000;
 const CORE_DEAD_MS = 30_000;
 
+// Ends of this process's share of a session that may go on elsewhere.
+const GOES_ON: ReadonlySet<CloseReason> = new Set(["moved", "handed-over", "core-gone"]);
+
 /** What the client's `<enable/>` asked for, until the core has answered ours. */
 interface Enabling {
   readonly xmlns: SmNamespace;
@@ -66,7 +69,7 @@ interface Enabling {
  * What the client is told to be handled follows the core's own acknowledgements; what the core is told follows the
  * client's. So whichever process dies, the other end of that leg still holds what nobody has confirmed.
  */
-export class StreamManagementPart implements Part {
+export class StreamManagementPart implements Part, LeftoversOwner {
   readonly name = "stream-management";
   readonly #feature: StreamManagement;
   readonly #session: Session;
@@ -88,18 +91,34 @@ export class StreamManagementPart implements Part {
   #safekeeping: Safekeeping | null = null;
   // For a client that does not acknowledge itself, so far.
   #standIn: StandIn | null = null;
-  // Until the client has them: stored messages of its session before.
-  #leftovers: Leftovers | null;
+  // Until the client has them: stored messages of its account's sessions before.
+  #leftovers: Leftovers | null = null;
 
-  constructor(feature: StreamManagement, session: Session, xmlns: SmNamespace, leftovers: Leftovers | null) {
+  constructor(feature: StreamManagement, session: Session, xmlns: SmNamespace) {
     this.#feature = feature;
-    this.#leftovers = leftovers;
     this.#session = session;
     this.#xmlns = xmlns;
     this.#newestLink = session.link?.id ?? 0;
     this.#questions = new Questions(session);
     this.#asking = new Asking(session, () => this.#attend());
-    leftovers?.deliver(session);
+  }
+
+  /** A client has logged in; `shown`: the resume id with which it came. */
+  begin(shown: string | null): void {
+    const { safe } = this.#feature;
+    if (safe !== null) this.#leftovers = new Leftovers(safe, this.#session, shown, this);
+  }
+
+  get counts(): boolean {
+    return this.#queue !== null || this.#enabling !== null;
+  }
+
+  get resumeId(): string | null {
+    return this.#id;
+  }
+
+  leftoversDone(): void {
+    this.#leftovers = null;
   }
 
   get session(): Session {
@@ -140,6 +159,7 @@ export class StreamManagementPart implements Part {
 
   fromClient(frame: Frame): Verdict {
     if (frame.kind < KIND.smRequest || frame.kind > KIND.sm) {
+      if (this.#leftovers !== null && !this.counts && this.#leftovers.fromUncounted(frame)) return "taken";
       if (this.#reattachment !== null && isStanza(frame)) this.#reattachment.keep(frame);
       if (this.#queue === null && this.#standIn === null) this.#standInFor(frame);
       return "pass";
@@ -160,7 +180,9 @@ export class StreamManagementPart implements Part {
 
   #enable(frame: Frame): void {
     // XEP-0198 §3: one attempt at most; the counters of the first stay.
-    if (this.#enabling !== null || this.#queue !== null) return this.#fail(frame, "unexpected-request");
+    if (this.counts) return this.#fail(frame, "unexpected-request");
+    if (this.#leftovers?.isKnown === false) return this.#enableLater(this.#leftovers, retain(frame));
+    this.#leftovers?.deliver(); // nothing is counted yet
     const hold = this.#feature.options.hold_time;
     const resume = asksToResume(frame) && hold > 0;
     this.#enabling = {
@@ -178,6 +200,18 @@ export class StreamManagementPart implements Part {
     this.#session.core.write(enable, 0, enable.length);
   }
 
+  // What the store may have comes first, and nothing that the client sends after this.
+  #enableLater(leftovers: Leftovers, enable: Buffer): void {
+    const session = this.#session;
+    session.holdClient(true);
+    leftovers.whenKnown(() => {
+      this.#enable(frameOver(enable, 0, enable.length, KIND.sm));
+      session.holdClient(false);
+      session.flushCore();
+      session.flushLink();
+    });
+  }
+
   // Both counters start here: the core's first stanza after its <enabled/> is the client's first after ours.
   #enabled(coreSide: CoreSide | null): void {
     const { xmlns, resume, maxSeconds, sentBase } = this.#enabling!;
@@ -185,7 +219,7 @@ export class StreamManagementPart implements Part {
     this.#standIn = null;
     this.#sentBase = sentBase;
     coreSide?.countClientFrom(sentBase);
-    this.#begin(xmlns, coreSide, 0);
+    this.#start(xmlns, coreSide, 0);
     if (resume) {
       const token = this.#feature.token(this.#session, coreSide, maxSeconds);
       this.#becomeResumable(token ?? secretId(), maxSeconds, token !== null);
@@ -203,7 +237,7 @@ export class StreamManagementPart implements Part {
   adopt(adoption: Adoption, handledOfClient: number): void {
     const { token, session, xmlns, h, found } = adoption;
     const received = coreHandled(adoption);
-    this.#begin(xmlns, CoreSide.resumed(this.#session, session, { received, handled: handledOfClient }), h);
+    this.#start(xmlns, CoreSide.resumed(this.#session, session, { received, handled: handledOfClient }), h);
     this.#becomeResumable(token, session.maxSeconds, true);
     this.#reattachment = Reattachment.of(this.#session, this.#feature.budget, handledOfClient);
     this.#reattachment?.begin(this.#coreSide!, () => this.#owedToCore);
@@ -232,7 +266,7 @@ export class StreamManagementPart implements Part {
     this.#reattachment = null;
   }
 
-  #begin(xmlns: SmNamespace, coreSide: CoreSide | null, h: number): void {
+  #start(xmlns: SmNamespace, coreSide: CoreSide | null, h: number): void {
     this.#xmlns = xmlns;
     this.#coreSide = coreSide;
     this.#queue = new UnackedQueue(this.#queueLimits(), this.#feature.budget, h);
@@ -256,7 +290,8 @@ export class StreamManagementPart implements Part {
       session.core.flush();
     };
     const received = () => this.#coreSide!.received;
-    this.#safekeeping = new Safekeeping({ safe, session, id, queue: this.#queue!, received, moved });
+    const name = storedName(session.bareJid, session.jid.resource, id);
+    this.#safekeeping = new Safekeeping({ safe, session, name, queue: this.#queue!, received, moved });
   }
 
   #queueLimits(): QueueLimits {
@@ -282,8 +317,7 @@ export class StreamManagementPart implements Part {
     const h = quick >= 0 ? quick : readH(frame);
     if (h === null) return this.#fail(frame, "bad-request");
     if (!this.#clientHandled(h)) return;
-    this.#leftovers?.arrived();
-    this.#leftovers = null;
+    this.#leftovers?.arrived(); // they came before what it has handled
     this.#asking.answered();
     this.#resumption?.acknowledged(this.#xmlns);
   }
@@ -313,6 +347,8 @@ export class StreamManagementPart implements Part {
 
   fromCore(frame: Frame): Verdict {
     if (isStanza(frame)) {
+      if (this.#leftovers !== null && frame.kind === KIND.message && !this.counts && this.#leftovers.precede(frame))
+        return "taken";
       if (this.#queue !== null) return this.#deliver(frame, this.#queue);
       return this.#standIn === null ? "pass" : this.#standIn.deliver(frame);
     }
@@ -485,6 +521,7 @@ export class StreamManagementPart implements Part {
     this.#questions.takeAll();
     this.#newestLink = link.id;
     this.#session.relink(link);
+    this.#leftovers?.arrived(); // it has read <enabled/>, which followed them
     if (!this.#clientHandled(h)) return;
     const coreSide = this.#coreSide;
     // Another edge may have had a portable session meanwhile, and this one not know of it yet: only the core knows.
@@ -576,8 +613,9 @@ export class StreamManagementPart implements Part {
     else bounceUnacked(this.#queue, this.#session);
   }
 
-  close(_reason: CloseReason): void {
-    this.#safekeeping?.end();
+  close(reason: CloseReason): void {
+    this.#leftovers?.close();
+    this.#safekeeping?.end(!GOES_ON.has(reason));
     if (this.#id !== null) this.#feature.bury(this.#id, this.#session, this.#handledOfClient);
     this.#dropReattachment();
     this.#queue?.clear();

@@ -1,8 +1,11 @@
+import { createHash } from "node:crypto";
 import type { Clock } from "../../base/clock.ts";
 import { meter } from "../../base/meter.ts";
-import type { Claim, Fenced, Lost, Store, Unavailable } from "../../session/stanza-store.ts";
+import type { Session } from "../../session/session.ts";
+import type { Claim, Fenced, Lost, Store, StoredName, Unavailable } from "../../session/stanza-store.ts";
 import { isStanza } from "../../xmpp/frame.ts";
 import { type FramerLimits, StanzaFramer } from "../../xmpp/framer.ts";
+import { type Errand, Errands } from "./errands.ts";
 
 const stored = meter.counter(
   "breakwater_sm_stored_stanzas_total",
@@ -26,6 +29,15 @@ export interface Kept {
 export interface Found {
   readonly kept: Kept | null;
   readonly epoch: number;
+  readonly stanzas: readonly StoredStanza[];
+}
+
+/** What one session has left. */
+export interface Inherited {
+  readonly name: StoredName;
+  readonly epoch: number;
+  /** The number of its last stanza. */
+  readonly through: number;
   readonly stanzas: readonly StoredStanza[];
 }
 
@@ -57,6 +69,7 @@ export class Safe {
   /** What the store takes of one session. */
   readonly maxBytes: number;
   readonly #owner: string;
+  readonly #errands: Errands;
 
   constructor(store: Store, { owner, clock, seconds, refreshDelay, maxBytes }: SafeInit) {
     this.store = store;
@@ -65,10 +78,11 @@ export class Safe {
     this.refreshDelay = refreshDelay;
     this.maxBytes = maxBytes;
     this.#owner = owner;
+    this.#errands = new Errands(store, clock, () => this.trouble("forgotten"));
   }
 
-  claim(id: string, holdSeconds: number): Promise<Claim | Unavailable> {
-    return this.store.claim(id, this.#owner, this.seconds(holdSeconds));
+  claim(name: StoredName, holdSeconds: number): Promise<Claim | Unavailable> {
+    return this.store.claim(name, this.#owner, this.seconds(holdSeconds));
   }
 
   /**
@@ -76,31 +90,82 @@ export class Safe {
    * what the store has behind the client's `h`. "gap": what lies between is not there; "garbage": somebody else's bytes.
    */
   async takeOver(
-    id: string,
+    name: StoredName,
     h: number,
     holdSeconds: number,
   ): Promise<Found | "gap" | "garbage" | Fenced | Lost | Unavailable> {
-    const claim = await this.claim(id, holdSeconds);
+    const claim = await this.claim(name, holdSeconds);
     if (claim === "unavailable") return this.trouble(claim);
     const { epoch, record } = claim;
     const range = record?.stanzas ?? null;
     if (range === null || range.next <= h + 1) return { epoch, kept: null, stanzas: [] };
     if (range.first > h + 1) return this.trouble("gap");
     const stanzas: StoredStanza[] = [];
+    const due = range.next - h - 1;
+    const { garbage, end } = await this.#load(name, epoch, h + 1, due, stanzas);
+    if (end !== "whole") return this.trouble(end);
+    if (garbage > 0) return this.trouble("garbage");
+    if (stanzas.length !== due) return this.trouble("lost");
+    return { epoch, kept: { epoch, first: range.first, next: range.next }, stanzas };
+  }
+
+  /**
+   * Takes what sessions of the account have left that are over, for the login that is `session`; what is no stanza is left
+   * out. `shown`: the resume id with which its client came.
+   */
+  async inherit({ bareJid, jid }: Session, shown: string | null): Promise<readonly Inherited[] | Unavailable> {
+    const id = shown === null ? null : sessionOf(shown);
+    const all = await this.store.inherit(bareJid, jid.resource, id, this.#owner);
+    if (all === "unavailable") return this.trouble(all);
+    const inherited: Inherited[] = [];
+    for (const { name, epoch, first, next } of all) {
+      const stanzas: StoredStanza[] = [];
+      const { garbage, end } = await this.#load(name, epoch, first, next - first, stanzas);
+      if (end === "unavailable") return this.trouble(end);
+      if (end !== "whole") this.trouble(end);
+      if (garbage > 0) this.trouble("garbage");
+      // Another login has come since: it has them.
+      if (end !== "fenced") inherited.push({ name, epoch, through: next - 1, stanzas });
+    }
+    return inherited.sort((a, b) => (a.stanzas[0]?.queuedAt ?? 0) - (b.stanzas[0]?.queuedAt ?? 0));
+  }
+
+  /** Whether something waits for a login of this session's client, beside what is this session's own. */
+  hasLeft({ bareJid, jid }: Session, id: string | null): Promise<boolean | Unavailable> {
+    return this.store.hasLeft(bareJid, jid.resource, id === null ? "" : sessionOf(id));
+  }
+
+  // Up to `count` stanzas into `stanzas`. Nobody stores more than `maxBytes` of one session: a store that goes on and on
+  // shall not fill this process.
+  async #load(name: StoredName, epoch: number, first: number, count: number, stanzas: StoredStanza[]) {
     let room = this.maxBytes;
-    for (let more = true; more; ) {
-      const page = await this.store.load(id, epoch, h + 1 + stanzas.length, PAGE_BYTES);
-      if (typeof page === "string") return this.trouble(page);
+    let garbage = 0;
+    for (let from = first, more = true; more; ) {
+      const page = await this.store.load(name, epoch, from, PAGE_BYTES);
+      if (typeof page === "string") return { garbage, end: page };
       for (const bytes of page.stanzas) {
         room -= bytes.length;
-        // Nobody stored more than that: a store that goes on and on shall not fill this process.
-        if (room < 0 || stanzas.length >= range.next - h - 1 || !isSealed(bytes)) return this.trouble("garbage");
-        stanzas.push({ bytes: bytes.subarray(STAMP_BYTES), queuedAt: bytes.readUInt32BE(0) });
+        if (room < 0 || from - first >= count) return { garbage: garbage + 1, end: "whole" as const };
+        from++;
+        if (isSealed(bytes)) stanzas.push({ bytes: bytes.subarray(STAMP_BYTES), queuedAt: bytes.readUInt32BE(0) });
+        else garbage++;
       }
       more = page.more && page.stanzas.length > 0;
     }
-    if (stanzas.length !== range.next - h - 1) return this.trouble("lost");
-    return { epoch, kept: { epoch, first: range.first, next: range.next }, stanzas };
+    return { garbage, end: "whole" as const };
+  }
+
+  /**
+   * Does what must not be forgotten while the store is away: again and again, until it answers something else. Whatever
+   * may be done late, and is refused when somebody else has the session by then.
+   */
+  surely(errand: Errand): void {
+    this.#errands.run(errand);
+  }
+
+  /** An errand that waits need not be done any more. */
+  cancel(errand: Errand): void {
+    this.#errands.cancel(errand);
   }
 
   /** Counts what went wrong, and hands it back. */
@@ -116,6 +181,15 @@ export class Safe {
 }
 
 export type SafeInit = Pick<Safe, "clock" | "seconds" | "refreshDelay" | "maxBytes"> & { readonly owner: string };
+
+/** How a session is called in the store: nobody can resume with it. */
+export function storedName(account: string, resource: string, resumeId: string): StoredName {
+  return { account, resource, session: sessionOf(resumeId) };
+}
+
+function sessionOf(resumeId: string): string {
+  return createHash("sha256").update(resumeId).digest("base64url").slice(0, 24);
+}
 
 /** A stanza as the store has it: the second in which it was due goes before it. */
 export function sealed(bytes: Buffer, start: number, end: number, queuedAt: number): Buffer {

@@ -1,4 +1,5 @@
 import type { Session } from "../../session/session.ts";
+import type { StoredName } from "../../session/stanza-store.ts";
 import type { UnackedQueue } from "../../xmpp/unacked-queue.ts";
 import type { SafekeepingEstate } from "./estate.ts";
 import { type Kept, type Safe, sealed } from "./safe.ts";
@@ -16,8 +17,7 @@ const MAX_SEQUENCE = 0x7fff_ffff;
 export interface SafekeepingInit {
   readonly safe: Safe;
   readonly session: Session;
-  /** The resume id: the name of the session in the store. */
-  readonly id: string;
+  readonly name: StoredName;
   readonly queue: UnackedQueue;
   /** Stanzas that came from the core so far. */
   readonly received: () => number;
@@ -43,6 +43,8 @@ export class Safekeeping {
   #through = NOTHING;
   #busy = false;
   #full = false;
+  // Until the next tick: the store would not.
+  #triedTrim = false;
   #ended = false;
   #refreshAt = Number.POSITIVE_INFINITY;
 
@@ -104,22 +106,30 @@ export class Safekeeping {
   /** The client has acknowledged something. True when that may have been something stored: the queue may hold less then. */
   handled(): boolean {
     this.#full = false;
-    this.#forgetHandled();
+    this.#settle();
     return this.#through !== NOTHING;
   }
 
   tick(now: number): void {
     this.grown(); // a store that did not answer is asked again
     this.#keepInTime();
+    this.#triedTrim = false;
+    this.#settle();
     if (now < this.#refreshAt) return;
     this.#refreshLater();
     this.#attempt(() => this.#refresh());
   }
 
-  /** The session is over. What the client has not handled waits for the one that returns with its resume id. */
-  end(): void {
+  /**
+   * Nothing more is stored here. `over`: nor will the session go on at another edge; what the client has not handled is for
+   * the next login.
+   */
+  end(over: boolean): void {
     this.#ended = true;
-    if (this.#epoch !== null && this.storedInQueue > 0) void this.#touch(this.#epoch);
+    if (this.#epoch === null) return;
+    const { safe, name } = this.#init;
+    const [epoch, through] = [this.#epoch, this.#head - 1];
+    safe.surely(() => safe.store.trim(name, epoch, through, over));
   }
 
   // Some cores mind for how long stanzas wait, too.
@@ -141,7 +151,7 @@ export class Safekeeping {
     this.#busy = true;
     void what().finally(() => {
       this.#busy = false;
-      this.#forgetHandled();
+      this.#settle();
     });
   }
 
@@ -153,10 +163,10 @@ export class Safekeeping {
   }
 
   async #append(): Promise<boolean> {
-    const { safe, id, session } = this.#init;
+    const { safe, name, session } = this.#init;
     const from = this.#next;
     const stanzas = this.#batch(from);
-    const result = await safe.store.append(id, this.#epoch!, from, stanzas, safe.seconds(session.holdSeconds));
+    const result = await safe.store.append(name, this.#epoch!, from, stanzas, safe.seconds(session.holdSeconds));
     if (this.#ended) return false;
     if (result === "stored") {
       safe.counted(stanzas.length);
@@ -176,13 +186,13 @@ export class Safekeeping {
 
   // Claims the session, without any stanzas in the store: those of the queue follow.
   async #begin(): Promise<boolean> {
-    const { safe, id, session } = this.#init;
-    if (this.#epoch !== null && (await safe.store.release(id, this.#epoch)) === "unavailable") return this.#away();
-    let claim = await safe.claim(id, session.holdSeconds);
+    const { safe, name, session } = this.#init;
+    if (this.#epoch !== null && (await safe.store.release(name, this.#epoch)) === "unavailable") return this.#away();
+    let claim = await safe.claim(name, session.holdSeconds);
     if (claim === "unavailable") return this.#away();
     if (claim.record?.stanzas != null) {
-      if ((await safe.store.release(id, claim.epoch)) === "unavailable") return this.#away();
-      claim = await safe.claim(id, session.holdSeconds);
+      if ((await safe.store.release(name, claim.epoch)) === "unavailable") return this.#away();
+      claim = await safe.claim(name, session.holdSeconds);
       if (claim === "unavailable") return this.#away();
     }
     this.#epoch = claim.epoch;
@@ -190,12 +200,13 @@ export class Safekeeping {
     return true;
   }
 
-  // Makes room for more: what the client has handled need not be there.
+  // What the client has handled must not be there: its next login would get it again.
   async #trim(): Promise<void> {
-    const { safe, id } = this.#init;
+    const { safe, name } = this.#init;
     const through = this.#head - 1;
     if (this.#first > through || this.#next <= through) return;
-    if ((await safe.store.trim(id, this.#epoch!, through)) === "trimmed") this.#first = through + 1;
+    if ((await safe.store.trim(name, this.#epoch!, through)) === "trimmed") this.#first = through + 1;
+    else this.#triedTrim = true;
   }
 
   async #refresh(): Promise<void> {
@@ -203,8 +214,8 @@ export class Safekeeping {
   }
 
   #touch(epoch: number) {
-    const { safe, id, session } = this.#init;
-    return safe.store.append(id, epoch, this.#next, [], safe.seconds(session.holdSeconds));
+    const { safe, name, session } = this.#init;
+    return safe.store.append(name, epoch, this.#next, [], safe.seconds(session.holdSeconds));
   }
 
   #batch(from: number): Buffer[] {
@@ -218,15 +229,19 @@ export class Safekeeping {
     return stanzas;
   }
 
-  // When all that is stored has been handled, the store may forget the session.
-  #forgetHandled(): void {
-    if (this.#busy || this.#ended || this.#epoch === null || this.#head < this.#next) return;
-    const { safe, id } = this.#init;
+  // The store forgets what has been handled, one word at a time, and all of the session when nothing is left.
+  #settle(): void {
+    if (this.#busy || this.#ended || this.#epoch === null) return;
+    if (this.#head < this.#next) {
+      if (this.#first < this.#head && !this.#triedTrim) this.#attempt(() => this.#trim());
+      return;
+    }
+    const { safe, name } = this.#init;
     const epoch = this.#epoch;
     this.#epoch = null;
     this.#first = this.#next = 0;
     this.#refreshAt = Number.POSITIVE_INFINITY;
-    void safe.store.release(id, epoch);
+    safe.surely(() => safe.store.release(name, epoch));
   }
 
   #away(): false {

@@ -1,9 +1,10 @@
 import type { Negotiation } from "../../session/negotiation.ts";
+import type { StoredName } from "../../session/stanza-store.ts";
 import { escapeText } from "../../xmpp/element.ts";
-import { parseJid } from "../../xmpp/jid.ts";
+import { bareOf, parseJid } from "../../xmpp/jid.ts";
 import type { SmNamespace } from "./nonza.ts";
 import type { Takeable } from "./resume-token.ts";
-import type { Found, Safe } from "./safe.ts";
+import { type Found, type Safe, storedName } from "./safe.ts";
 
 /** A client is asked to come again for so long; a store that is away for longer keeps nobody from a new login. */
 const STORE_PATIENCE_MS = 30_000;
@@ -70,7 +71,8 @@ export class Takeovers {
 
   async #askStore(safe: Safe, at: Negotiation, adoption: Adoption, failed: (why: Failure) => void): Promise<void> {
     const { token, h, session } = adoption;
-    const found = await safe.takeOver(token, h, session.maxSeconds);
+    const name = nameOf(session, token);
+    const found = await safe.takeOver(name, h, session.maxSeconds);
     if (!at.awaitsResume) return;
     if (typeof found !== "string") {
       this.#awaySince = 0;
@@ -94,6 +96,12 @@ export class Takeovers {
     this.#asked.set(at, adoption);
     at.resumeAtCore(Buffer.from(`<resume xmlns='${xmlns}' previd='${escapeText(coreId)}' h='${h}'/>`));
   }
+}
+
+/** How the session with this resume id is called in the store. */
+export function nameOf({ jid }: Takeable, token: string): StoredName {
+  const address = parseJid(jid)!;
+  return storedName(bareOf(address), address.resource, token);
 }
 
 /** What the core may count as handled: what the client has, and what is stored for it. */

@@ -1,45 +1,13 @@
 // What goes wrong between a session, its core and the store: a stanza is acknowledged only when the store has it.
 import assert from "node:assert/strict";
-import { after, before, beforeEach, type TestContext, test } from "node:test";
-import { systemClock } from "../../../src/base/clock.ts";
-import { silentLog } from "../../../src/base/log.ts";
-import { Secret } from "../../../src/base/secret.ts";
-import { ResumeTokens } from "../../../src/features/stream-management/resume-token.ts";
-import { sealed } from "../../../src/features/stream-management/safe.ts";
-import { RedisStore } from "../../../src/store/redis-store.ts";
+import { type TestContext, test } from "node:test";
 import { NS } from "../../../src/xmpp/ns.ts";
-import { redisOptionsOf } from "../../store/support.ts";
-import type { StreamManagement } from "../../support/clients/raw-client.ts";
-import { type RedisServer, startRedis } from "../../support/redis.ts";
-import { until, Wire } from "../../support/wire.ts";
+import { until, type Wire } from "../../support/wire.ts";
+import { bodies, edgeWithRedis, held, message, nameOf, range, redis, store, stored, token } from "./with-redis.ts";
 
-const SECRET = "what all edges know and nobody else";
 const PATIENCE = 40; // stored from 10 on
-const SENT = 0x6000_0000; // a second in the past, so that it is told when a stanza was due
 
-let redis: RedisServer;
-let store: RedisStore;
-before(async () => {
-  redis = await startRedis();
-  store = new RedisStore(redisOptionsOf(redis), { clock: systemClock, log: silentLog });
-  await until(() => store.readiness() === true, "the test has its store");
-});
-beforeEach(async () => void (await redis.cli("flushall")));
-after(async () => {
-  store.close();
-  await redis.stop();
-});
-
-async function scene(t: TestContext, options = "") {
-  const wire = await Wire.start(t, {
-    config: `
-stream_management: { resume_secret: "${SECRET}", hold_time: 300 }
-store: { driver: redis, redis: { nodes: ["${redis.address}"], timeout: 1, probe_interval: 1 }, ${options} }`,
-    coreConfig: `    max_unacked: ${PATIENCE}`,
-  });
-  await until(async () => (await wire.edge.metric("breakwater_store_up")) === 1, "the edge has its store");
-  return wire;
-}
+const scene = (t: TestContext, options = "") => edgeWithRedis(t, { patience: PATIENCE, store: options });
 
 /** A client that is away, and its stream at the core, which has sent `count` stanzas since. */
 async function asleep(wire: Wire, count = 0) {
@@ -55,13 +23,6 @@ async function asleep(wire: Wire, count = 0) {
   send(count);
   return { ...managed, send, told: (h: number) => until(() => managed.core.acked === h, `the core is told ${h}`) };
 }
-
-const message = (body: string) => Buffer.from(`<message from='bob@localhost/x'><body>${body}</body></message>`);
-const bodies = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => `${from + i}`);
-const range = async (id: string) => {
-  const record = await store.read(id);
-  return record === "unavailable" ? record : (record?.stanzas ?? null);
-};
 
 test("a quarter of the core's patience stays there; more is stored, and only then acknowledged", async (t) => {
   const wire = await scene(t);
@@ -136,7 +97,7 @@ test("another edge claims the session: this one lets go of its core without a wo
   const wire = await scene(t);
   const { send, told, core, sm } = await asleep(wire, 15);
   await told(15);
-  await store.claim(sm.id!, "another edge", 60);
+  await store.claim(nameOf(sm.id!), "another edge", 60);
   send(15);
   assert.notEqual(await core.ended, "stream-end");
   assert.equal(core.acked, 15);
@@ -150,7 +111,7 @@ test("what the client has handled is forgotten at once, and the next time begins
   const { client } = await wire.resume(sm);
   await client.expect(/>15</);
   client.ack();
-  await until(async () => (await store.read(sm.id!)) === null, "the store has forgotten it");
+  await until(async () => (await store.read(nameOf(sm.id!))) === null, "the store has forgotten it");
   client.drop();
   send(25);
   await told(40);
@@ -164,7 +125,7 @@ test("what was stored and is handled leaves no room behind: the core's patience 
   const { client } = await wire.resume(sm);
   await client.expect(/>30</);
   client.ack();
-  await until(async () => (await store.read(sm.id!)) === null, "the store has forgotten it");
+  await until(async () => (await store.read(nameOf(sm.id!))) === null, "the store has forgotten it");
   client.drop();
   await until(async () => (await wire.edge.metric("breakwater_sessions", { phase: "dormant" })) === 1, "it is away");
   redis.freeze();
@@ -178,27 +139,6 @@ test("what was stored and is handled leaves no room behind: the core's patience 
 });
 
 // ---- a client returns here whose session was another edge's
-
-const token = () =>
-  new ResumeTokens(new Secret(SECRET), 30 * 86_400, systemClock).seal({
-    core: "main",
-    coreId: "core's own",
-    xmlns: NS.sm,
-    jid: "alice@localhost/phone",
-    maxSeconds: 300,
-  });
-const held = (id: string, handled: number): StreamManagement => {
-  return { ns: NS.sm, id, max: 300, handled, acked: 0, unacked: [] };
-};
-
-/** Stores the stanzas from `first` on, as the other edge did. */
-async function stored(id: string, first: number, stanzas: readonly Buffer[]): Promise<void> {
-  const claim = await store.claim(id, "another edge", 60);
-  assert.notEqual(claim, "unavailable");
-  const { epoch } = claim as { epoch: number };
-  const whole = stanzas.map((bytes) => sealed(bytes, 0, bytes.length, SENT));
-  assert.equal(await store.append(id, epoch, first, whole, 60), "stored");
-}
 
 test("a takeover: the core is asked behind what is stored, and the client gets both in order", async (t) => {
   const wire = await scene(t);
@@ -215,7 +155,7 @@ test("a takeover: the core is asked behind what is stored, and the client gets b
   const delayed = client.inbox.items.filter((each) => each.child("delay", "urn:xmpp:delay"));
   assert.deepEqual([delayed.length, client.takeBodies()], [23, bodies(8, 31)]);
   client.ack();
-  await until(async () => (await store.read(id)) === null, "the store has forgotten it");
+  await until(async () => (await store.read(nameOf(id))) === null, "the store has forgotten it");
   core.write(`<r xmlns='${NS.sm}'/>`);
   await until(async () => (await core.expect(/^<a[ >]/)).attrs["h"] === "31", "the core is told");
 });
@@ -279,12 +219,12 @@ test("a stranger with the resume id gets nothing, and its owner stays its owner"
   const wire = await scene(t);
   const id = token();
   await stored(id, 1, bodies(1, 30).map(message));
-  const before = await store.read(id);
+  const before = await store.read(nameOf(id));
   const { client } = await wire.authenticated({ user: "mallory" });
   assert.equal((await client.resume(held(id, 0))).name, "failed");
   await client.bind("phone");
   assert.deepEqual(client.takeBodies(), []);
-  const record = await store.read(id);
+  const record = await store.read(nameOf(id));
   assert.ok(record !== "unavailable" && before !== "unavailable" && record?.epoch === before?.epoch);
 });
 
@@ -345,10 +285,10 @@ test("the core has lost the session: messages come after the bind, once, and not
     ["message", "message"],
   );
   await client.enable({ resume: true });
-  assert.notEqual(await store.read(id), null, "until it has shown that it has them");
+  assert.notEqual(await store.read(nameOf(id)), null, "until it has shown that it has them");
   core.message("6");
   await client.expect(/>6</);
   client.ack();
-  await until(async () => (await store.read(id)) === null, "the store has forgotten it");
+  await until(async () => (await store.read(nameOf(id))) === null, "the store has forgotten it");
   assert.equal(client.sm!.handled, 1);
 });
