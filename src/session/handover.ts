@@ -8,6 +8,8 @@ import { Session } from "./session.ts";
 export interface Heir {
   /** Sends a session, which the heir holds and does not touch. False: it cannot go on with it. Rejects when it is gone. */
   hold(number: number, estate: SessionEstate, handle: SocketHandle): Promise<boolean>;
+  /** Sends what the feature of this name knows beside its sessions. Rejects when the heir is gone. */
+  remember(feature: string, memory: unknown): Promise<void>;
   /** From now on the heir goes on with those that it holds. */
   begin(numbers: readonly number[] | "all"): void;
 }
@@ -54,6 +56,7 @@ export class Handover {
 
   /** Sends all dormant sessions. They wait until `commit` or `rollBack`. Rejects when the heir is gone. */
   async offerDormant(): Promise<number> {
+    await this.#tellMemories(false);
     const dormant = [...this.#host.sessions].filter((session) => session.phase === "dormant" && mayGo(session));
     const next = dormant.values();
     const carry = async (): Promise<void> => {
@@ -102,9 +105,15 @@ export class Handover {
     return await (this.#pending.get(session) ?? (mayGo(session) ? this.#move(session) : session.phase === "closed"));
   }
 
-  /** Resolves when nothing is on its way. */
+  /** Resolves when nothing is on its way, and all is told. Rejects when the heir is gone. */
   async settled(): Promise<void> {
     while (this.#pending.size > 0) await Promise.allSettled(this.#pending.values());
+    if (!this.#isAlone) await this.#tellMemories(true);
+  }
+
+  async #tellMemories(isMore: boolean): Promise<void> {
+    for (const feature of this.#host.features)
+      for (const memory of feature.memories?.(isMore) ?? []) await this.#heir.remember(feature.name, memory);
   }
 
   #move(session: Session): Promise<boolean> {

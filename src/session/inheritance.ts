@@ -38,6 +38,11 @@ export class Inheritance {
     return may;
   }
 
+  /** What a feature of that process knows beside its sessions. One that this process does not have is nobody's. */
+  remember(name: string, memory: unknown): void {
+    this.#host.features.find((feature) => feature.name === name)?.remember?.(memory);
+  }
+
   /** From now on they are this process's: those with these numbers, or all that are held. */
   begin(numbers: readonly number[] | "all"): void {
     for (const number of numbers === "all" ? [...this.#held.keys()] : numbers) {

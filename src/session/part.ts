@@ -16,6 +16,13 @@ export interface Feature {
   coreBeforeBind?(frame: Frame, at: Negotiation): Verdict;
   /** A client has bound: the part that goes with its session, null when there is nothing to do for it. */
   attach(session: Session): Part | null;
+  /**
+   * What it knows beside its sessions and another process has to know in its place, in pieces of plain data. The first call
+   * gives all, each further one (`isMore`) what is new since then.
+   */
+  memories?(isMore: boolean): Iterable<unknown>;
+  /** Such a piece, of the process before this one. */
+  remember?(memory: unknown): void;
 }
 
 /** "taken": the frame goes no further. */

@@ -22,6 +22,11 @@ export class Registry<R> {
     return this.#sessions.get(id) ?? null;
   }
 
+  /** The session goes on in another process. */
+  forget(id: string): void {
+    this.#sessions.delete(id);
+  }
+
   /** The session ends; at most `max` tombstones are kept, the oldest go first. */
   bury(id: string, tombstone: Tombstone, max: number): void {
     this.#sessions.delete(id);
@@ -37,6 +42,11 @@ export class Registry<R> {
   tombstone(id: string, now: number): Tombstone | null {
     const found = this.#tombstones.get(id);
     return found !== undefined && found.expiresAt > now ? found : null;
+  }
+
+  /** Those that expire later than this, oldest first. */
+  *tombstonesAfter(expiresAt: number): Iterable<[id: string, tombstone: Tombstone]> {
+    for (const entry of this.#tombstones) if (entry[1].expiresAt > expiresAt) yield entry;
   }
 
   forgetExpired(now: number): void {

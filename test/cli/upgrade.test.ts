@@ -269,3 +269,35 @@ test("the new process is killed halfway: the old one lets clients in again and k
   assert.deepEqual([answer.phase, answer.pid], ["failed", edge.pid]);
   assert.equal(await edge.stop(), 0);
 });
+
+test("who comes back too late hears from the new process how much was handled, whenever its session ended", async (t) => {
+  const { edge, managed, account } = await scene(t, { rate: 0.1, config: "stream_management: { hold_time: 1 }" });
+  const gone = await managed("gone");
+  for (const text of ["1", "2", "3"]) gone.client.message("bob@localhost", text);
+  await gone.client.allAcked();
+  gone.client.hangUp();
+  await until(async () => (await edge.metric("breakwater_sm_resumable_sessions")) === 0, "its session is over");
+  const first = await managed("first");
+  const late = await managed("late");
+  late.client.message("bob@localhost", "1");
+  await late.client.allAcked();
+  const ended = once(edge.process, "exit");
+  edge.process.kill("SIGUSR2");
+  const next = await heirOf(edge);
+  /** Asks in vain: `h` is the number that the edge tells. */
+  const asks = async (user: string, sm: StreamManagement): Promise<string | undefined> => {
+    const client = await RawClient.authenticated(account(user));
+    const answer = await client.resume(sm);
+    client.drop();
+    assert.equal(answer.name, "failed", answer.xml);
+    return answer.attrs["h"];
+  };
+  assert.equal(await asks("gone", gone.client.sm!), "3");
+  assert.equal(await asks("late", gone.client.sm!), undefined, "nobody else hears it");
+  await first.client.closed;
+  await late.client.end(); // before its turn: it ends in the old process
+  assert.deepEqual(await ended, [0, null]);
+  await event(edge, "took the place of the process before");
+  assert.equal(await asks("late", late.client.sm!), "1");
+  await next.stop();
+});

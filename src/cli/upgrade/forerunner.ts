@@ -148,6 +148,9 @@ export class Forerunner implements Before {
       case "hold":
         this.#hold(word.number, word.bytes, socket);
         break;
+      case "remember":
+        this.#inheritance?.remember(word.feature, deserialize(word.bytes));
+        break;
       case "begin":
         this.#inheritance?.begin(word.numbers);
         break;

@@ -15,6 +15,8 @@ export type OldWord =
   | { readonly do: "port"; readonly number: number }
   /** A session, serialised: parts, then the last one with its core's socket. */
   | { readonly do: "part" | "hold"; readonly number: number; readonly bytes: Buffer }
+  /** What a feature knows beside its sessions, serialised. */
+  | { readonly do: "remember"; readonly feature: string; readonly bytes: Buffer }
   /** Those that were held go on in the new process now. */
   | { readonly do: "begin"; readonly numbers: readonly number[] | "all" }
   /** The ports are the new process's: it answers when it serves, and only then its sessions begin. */

@@ -103,10 +103,11 @@ export class Succession {
   async #letGo(): Promise<void> {
     await this.#breakwater.drainer.finished();
     if (this.#isOver) return;
-    await this.#handover!.settled();
+    // One that has ended has nothing to hear.
+    await this.#handover!.settled().catch(() => {});
+    if (this.#isOver) return;
     const { handedOver, dormant, how } = this.progress;
     const facts = { seconds: (performance.now() - this.#beganAt) / 1000, handedOver, dormant };
-    // One that has ended has nothing to hear.
     await this.#heir.farewell({ ...facts, how }).catch(() => {});
     if (this.#isOver) return;
     this.#isOver = true;

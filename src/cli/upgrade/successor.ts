@@ -68,6 +68,10 @@ export class Successor implements Heir {
     return ((await held) as Extract<NewWord, { said: "held" }>).ok;
   }
 
+  async remember(feature: string, memory: unknown): Promise<void> {
+    await this.#send({ do: "remember", feature, bytes: serialize(memory) });
+  }
+
   begin(numbers: readonly number[] | "all"): void {
     void this.#send({ do: "begin", numbers }).catch(ignore);
   }

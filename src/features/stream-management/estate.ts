@@ -1,4 +1,5 @@
 import type { Endpoint } from "../../session/ports.ts";
+import type { Jid } from "../../xmpp/jid.ts";
 import type { SavedQueue } from "../../xmpp/unacked-queue.ts";
 import type { SmNamespace } from "./nonza.ts";
 
@@ -16,6 +17,14 @@ export interface SmEstate {
   readonly reattachment: ReattachmentEstate | null;
   /** Null: its stanzas are not stored. */
   readonly safekeeping: SafekeepingEstate | null;
+}
+
+/** What is remembered of a session that has ended (`Registry`), for as long as that. */
+export interface TombstoneEstate {
+  readonly id: string;
+  readonly jid: Jid;
+  readonly h: number;
+  readonly remainingMs: number;
 }
 
 /** The counters of `CoreSide`. */

@@ -13,6 +13,7 @@ import { NS } from "../../xmpp/ns.ts";
 import { peek } from "../../xmpp/peek.ts";
 import type { QueueBudget } from "../../xmpp/unacked-queue.ts";
 import type { CoreSide } from "./core-side.ts";
+import type { TombstoneEstate } from "./estate.ts";
 import { namespaceOf, readH, type SmFailure, type SmNamespace, smFailed } from "./nonza.ts";
 import type { StreamManagementOptions } from "./options.ts";
 import { StreamManagementPart } from "./part.ts";
@@ -24,6 +25,9 @@ const resumes = meter.counter("breakwater_sm_resumes_total", "Resume attempts, b
 const replayed = meter.counter("breakwater_sm_replayed_stanzas_total", "Stanzas that resumed clients had missed");
 const queuedBytes = meter.gauge("breakwater_sm_queue_bytes", "Bytes in all unacknowledged queues");
 const resumable = meter.gauge("breakwater_sm_resumable_sessions", "Sessions that can be resumed");
+
+/** In one message to the process that takes this one's place. */
+const TOMBSTONES_AT_A_TIME = 500;
 
 /** A client's `<resume/>`. */
 interface Resume {
@@ -49,6 +53,8 @@ export class StreamManagement implements Feature {
   readonly #shown = new WeakMap<Link, string>();
   #options: StreamManagementOptions;
   #tokens: ResumeTokens | null;
+  // Of the tombstones that a process which takes this one's place has been told of.
+  #toldUntil = 0;
   // The part of the session that is being attached, for `coreBeforeBind`, and whether the core has resumed that session.
   #attached: StreamManagementPart | null = null;
   #adopts = false;
@@ -167,6 +173,25 @@ export class StreamManagement implements Feature {
     const now = session.host.clock.now();
     this.registry.forgetExpired(now);
     this.registry.bury(id, { jid: session.jid, h, expiresAt: now + seconds * 1000 }, max);
+  }
+
+  *memories(isMore: boolean): Iterable<TombstoneEstate[]> {
+    const now = this.#clock.now();
+    let told: TombstoneEstate[] = [];
+    for (const [id, { jid, h, expiresAt }] of this.registry.tombstonesAfter(isMore ? this.#toldUntil : now)) {
+      this.#toldUntil = expiresAt;
+      told.push({ id, jid, h, remainingMs: expiresAt - now });
+      if (told.length < TOMBSTONES_AT_A_TIME) continue;
+      yield told;
+      told = [];
+    }
+    if (told.length > 0) yield told;
+  }
+
+  remember(memory: unknown): void {
+    const now = this.#clock.now();
+    for (const { id, jid, h, remainingMs } of memory as TombstoneEstate[])
+      this.registry.bury(id, { jid, h, expiresAt: now + remainingMs }, this.#options.max_tombstones);
   }
 
   // The session is not here: perhaps it is, or was, another's. Whose it is, its core knows best.

@@ -616,7 +616,8 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   close(reason: CloseReason): void {
     this.#leftovers?.close();
     this.#safekeeping?.end(!GOES_ON.has(reason));
-    if (this.#id !== null) this.#feature.bury(this.#id, this.#session, this.#handledOfClient);
+    if (this.#id !== null && reason === "handed-over") this.#feature.registry.forget(this.#id);
+    else if (this.#id !== null) this.#feature.bury(this.#id, this.#session, this.#handledOfClient);
     this.#dropReattachment();
     this.#queue?.clear();
     this.#resumption?.stop();
