@@ -12,20 +12,8 @@
 export interface Store {
   /** Makes `owner` the one that may change the session. `record` is how it stood before, null for an unknown one. */
   claim(name: StoredName, owner: string, ttlSeconds: number): Promise<Claim | Unavailable>;
-  /**
-   * Writes the whole state and lets it live for another `ttlSeconds`: the refresh, too. Heals a store that has forgotten
-   * the session, as after a restart without a disk.
-   */
-  save(
-    name: StoredName,
-    epoch: number,
-    state: SessionState,
-    ttlSeconds: number,
-  ): Promise<"saved" | Fenced | Unavailable>;
   /** Forgets the session and its stanzas, unless it has a newer owner. */
   release(name: StoredName, epoch: number): Promise<"released" | Fenced | Unavailable>;
-  /** Looks without claiming. */
-  read(name: StoredName): Promise<SessionRecord | null | Unavailable>;
 
   /**
    * Keeps stanzas for a client that is away. They have the numbers `firstSequence`, `firstSequence` + 1 and so on, without
@@ -93,37 +81,15 @@ export type Fenced = "fenced";
 export type Unavailable = "unavailable";
 /**
  * The store has forgotten the session or some of its stanzas (it expired, or Redis has lost data): what was stored is not
- * whole any more. `save` begins anew.
+ * whole any more. A claim begins anew.
  */
 export type Lost = "lost";
 
-/** How far the two counts of a session lie apart, mod 2^32 (XEP-0198 §4). */
-export interface Offsets {
-  /** Stanzas of the core that the edge took for itself. */
-  readonly fromCore: number;
-  /** Stanzas that the edge added for the core. */
-  readonly toCore: number;
-}
-
-/** What an owner writes. */
-export interface SessionState {
-  /** The name of the edge that holds the session. */
-  readonly owner: string;
-  /** The name of the core in the configuration. */
-  readonly core: string;
-  readonly offsets: Offsets;
-}
-
 export interface SessionRecord {
-  readonly epoch: number;
+  /** Who had it last. */
   readonly owner: string;
-  /** Null until its owner has saved once. */
-  readonly core: string | null;
-  readonly offsets: Offsets;
   /** The stanzas that wait in the store: from `first` up to and without `next`. Null when there never were any. */
   readonly stanzas: { readonly first: number; readonly next: number } | null;
-  /** Milliseconds since 1970, by this machine's clock. */
-  readonly expiresAt: number;
 }
 
 /** What a session has left: its stanzas from `first` up to and without `next`. */

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../base/clock.ts";
-import type { Fenced, Left, Offsets, SessionRecord, SessionState, Store, StoredName } from "../session/stanza-store.ts";
+import type { Fenced, Left, SessionRecord, Store, StoredName } from "../session/stanza-store.ts";
 import { storeErrors, storeUp } from "./metrics.ts";
 import type { StoreOptions } from "./options.ts";
 
@@ -11,8 +11,6 @@ interface Entry {
   readonly name: StoredName;
   epoch: number;
   owner: string;
-  core: string | null;
-  offsets: Offsets;
   /** Null until the first append. */
   first: number | null;
   stanzas: Buffer[];
@@ -49,27 +47,11 @@ export class MemoryStore implements Store {
     return { epoch, record };
   }
 
-  async save(name: StoredName, epoch: number, { owner, core, offsets }: SessionState, ttlSeconds: number) {
-    const known = this.#find(name);
-    if (known !== undefined && known.epoch > epoch) return "fenced";
-    if (known === undefined && !this.#hasRoom(SESSION_BYTES)) return this.#full("save");
-    const entry = known ?? this.#add(name, epoch);
-    const counts = { fromCore: offsets.fromCore >>> 0, toCore: offsets.toCore >>> 0 };
-    Object.assign(entry, { epoch, owner, core, offsets: counts });
-    this.#live(entry, ttlSeconds);
-    return "saved";
-  }
-
   async release(name: StoredName, epoch: number) {
     const entry = this.#find(name);
     if (entry !== undefined && entry.epoch > epoch) return "fenced";
     this.#forget(name);
     return "released";
-  }
-
-  async read(name: StoredName) {
-    const entry = this.#find(name);
-    return entry === undefined ? null : recordOf(entry);
   }
 
   async append(name: StoredName, epoch: number, firstSequence: number, stanzas: readonly Buffer[], ttlSeconds: number) {
@@ -180,8 +162,7 @@ export class MemoryStore implements Store {
   }
 
   #add(name: StoredName, epoch: number): Entry {
-    const offsets = { fromCore: 0, toCore: 0 };
-    const blank = { owner: "", core: null, offsets, first: null, stanzas: [], bytes: 0, aliveUntil: 0, expiresAt: 0 };
+    const blank = { owner: "", first: null, stanzas: [], bytes: 0, aliveUntil: 0, expiresAt: 0 };
     const entry: Entry = { name, epoch, ...blank };
     const sessions = this.#accounts.get(name.account);
     if (sessions === undefined) this.#accounts.set(name.account, new Map([[name.session, entry]]));
@@ -216,9 +197,8 @@ export class MemoryStore implements Store {
   }
 }
 
-function recordOf({ epoch, owner, core, offsets, first, stanzas, expiresAt }: Entry): SessionRecord {
-  const range = first === null ? null : { first, next: first + stanzas.length };
-  return { epoch, owner, core, offsets, stanzas: range, expiresAt };
+function recordOf({ owner, first, stanzas }: Entry): SessionRecord {
+  return { owner, stanzas: first === null ? null : { first, next: first + stanzas.length } };
 }
 
 function sizeOf(stanzas: readonly Buffer[]): number {

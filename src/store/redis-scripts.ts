@@ -7,8 +7,7 @@ export interface RedisScript {
 }
 
 /*
- * Of each session there is a hash KEYS[1] (e epoch, o owner, c core, i and x the offsets; f first, n next and b bytes of
- * its stanzas) and a list KEYS[2] of those stanzas. Of each account for which stanzas wait there is a hash KEYS[3]: for each
+ * Of each session there is a hash KEYS[1] (e epoch, o owner; f first, n next and b bytes of its stanzas) and a list KEYS[2] of those stanzas. Of each account for which stanzas wait there is a hash KEYS[3]: for each
  * session that has some, until when it is alive (ms since 1970; 0: it is over) and its resource. A script ends before its
  * first write or does all of them: a Redis that is full or read-only refuses the first.
  */
@@ -51,10 +50,8 @@ end
 
 const RECORD = `
 local function record()
-  local h = redis.call('HMGET', KEYS[1], 'e', 'o', 'c', 'i', 'x', 'f', 'n')
-  if not h[1] then return false end
-  h[8] = redis.call('PTTL', KEYS[1])
-  return h
+  local h = redis.call('HMGET', KEYS[1], 'e', 'o', 'f', 'n')
+  return h[1] and h
 end
 `;
 
@@ -95,15 +92,6 @@ live(ARGV[2])
 local _, resource = noted(redis.call('HGET', KEYS[3], ARGV[3]))
 if resource then note(ARGV[3], now() + ARGV[2], resource) end
 return { epoch, before }`),
-
-  read: script(`${RECORD} return record()`),
-
-  // ARGV: epoch, ttl, owner, core, offsets
-  save: script(`${FENCE}
-if fenced(redis.call('HGET', KEYS[1], 'e')) then return 'fenced' end
-redis.call('HSET', KEYS[1], 'e', ARGV[1], 'o', ARGV[3], 'c', ARGV[4], 'i', ARGV[5], 'x', ARGV[6])
-live(ARGV[2])
-return 'saved'`),
 
   // ARGV: epoch, session
   release: script(`${FENCE}

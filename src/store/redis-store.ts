@@ -8,7 +8,6 @@ import type {
   Loaded,
   Lost,
   SessionRecord,
-  SessionState,
   Store,
   StoredName,
   Unavailable,
@@ -21,14 +20,12 @@ import { SCRIPTS, type ScriptName } from "./redis-scripts.ts";
 /** The store that several edges share. Each operation is one script and one round trip. */
 export class RedisStore implements Store {
   readonly #options: StoreOptions;
-  readonly #clock: Clock;
   readonly #client: RedisClient;
   readonly #guard: RedisGuard;
 
   constructor(options: StoreOptions, { clock, log }: { clock: Clock; log: Log }) {
     const { redis } = options;
     this.#options = options;
-    this.#clock = clock;
     this.#client = createRedisClient(redis, clock);
     const guard = new RedisGuard({
       clock,
@@ -49,25 +46,13 @@ export class RedisStore implements Store {
     const answer = await this.#run("claim", this.#keysOf(name), [owner, milliseconds(ttlSeconds), name.session]);
     if (answer === "unavailable") return answer;
     const [epoch, before] = answer as [number, Row | null];
-    return { epoch, record: before && this.#record(before) };
-  }
-
-  async save(name: StoredName, epoch: number, state: SessionState, ttlSeconds: number) {
-    const { owner, core, offsets } = state;
-    const args = [epoch, milliseconds(ttlSeconds), owner, core, offsets.fromCore >>> 0, offsets.toCore >>> 0];
-    return word<"saved" | Fenced | Unavailable>(await this.#run("save", this.#keysOf(name), args));
+    return { epoch, record: before && recordOf(before) };
   }
 
   async release(name: StoredName, epoch: number) {
     return word<"released" | Fenced | Unavailable>(
       await this.#run("release", this.#keysOf(name), [epoch, name.session]),
     );
-  }
-
-  async read(name: StoredName): Promise<SessionRecord | null | Unavailable> {
-    const answer = await this.#run("read", this.#keysOf(name), []);
-    if (answer === "unavailable") return answer;
-    return answer === null ? null : this.#record(answer as Row);
   }
 
   async append(name: StoredName, epoch: number, firstSequence: number, stanzas: readonly Buffer[], ttlSeconds: number) {
@@ -153,22 +138,18 @@ export class RedisStore implements Store {
     const tag = createHash("sha256").update(account).digest("base64url").slice(0, 24);
     return `${this.#options.redis.key_prefix}{${tag}}`;
   }
+}
 
-  #record([epoch, owner, core, fromCore, toCore, first, next, ttl]: Row): SessionRecord {
-    return {
-      epoch: Number(epoch),
-      owner: String(owner ?? ""),
-      core: core === null ? null : String(core),
-      offsets: { fromCore: Number(fromCore), toCore: Number(toCore) },
-      stanzas: first === null ? null : { first: Number(first), next: Number(next) },
-      expiresAt: Math.round(this.#clock.wall() + ttl),
-    };
-  }
+function recordOf([, owner, first, next]: Row): SessionRecord {
+  return {
+    owner: String(owner ?? ""),
+    stanzas: first === null ? null : { first: Number(first), next: Number(next) },
+  };
 }
 
 type Argument = string | number | Buffer;
-/** The hash of a session, and how many milliseconds it has left. */
-type Row = [Buffer, Nullable, Nullable, Nullable, Nullable, Nullable, Nullable, number];
+/** The hash of a session. */
+type Row = [epoch: Buffer, owner: Nullable, first: Nullable, next: Nullable];
 type Nullable = Buffer | null;
 type LeftRow = readonly [session: Buffer, resource: Buffer, epoch: number, first: Buffer, next: Buffer];
 

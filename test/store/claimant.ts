@@ -61,7 +61,7 @@ export class Claimant {
 
   async #operation(heard: boolean): Promise<void> {
     if (this.#step === 0) await this.#claim(heard);
-    else if (this.#step === 1) await this.#save();
+    else if (this.#step === 1) await this.#refresh();
     else if (this.#step === 2) await this.#append(2, heard);
     else if (this.#step === 3) await this.#append(1, heard);
     else await this.#trim();
@@ -76,9 +76,8 @@ export class Claimant {
     this.#next = record?.stanzas?.next ?? 1;
   }
 
-  async #save(): Promise<void> {
-    const state = { owner: this.name, core: "main", offsets: { fromCore: 0, toCore: 0 } };
-    this.#heard("saved", await this.#store.save(named(this.#world.id), this.#epoch, state, 60));
+  async #refresh(): Promise<void> {
+    this.#heard("stored", await this.#store.append(named(this.#world.id), this.#epoch, this.#next, [], 60));
   }
 
   async #append(count: number, heard: boolean): Promise<void> {

@@ -11,8 +11,9 @@ import {
   ready,
   redisOptionsOf,
   rightsOf,
-  STATE,
   stanzas,
+  taken,
+  touch,
   unready,
 } from "./support.ts";
 
@@ -34,7 +35,7 @@ function shown(name: string, labels: Record<string, string> = {}): number {
   return [...series.cells()].find((entry) => JSON.stringify(entry.labels) === wanted)?.cell.value ?? 0;
 }
 
-test("a Redis that is killed and started again, empty: unavailable at once, then a save brings the session back", async (t) => {
+test("a Redis that is killed and started again, empty: unavailable at once, then a claim begins anew", async (t) => {
   const server = await startRedis();
   t.after(() => server.stop());
   const { store, log } = await openReady(t, redisOptionsOf(server));
@@ -44,19 +45,18 @@ test("a Redis that is killed and started again, empty: unavailable at once, then
 
   await server.kill();
   const took = await milliseconds(async () => {
-    assert.equal(await store.save(named("a"), epoch, STATE, 60), "unavailable");
-    assert.equal(await store.read(named("a")), "unavailable");
+    assert.equal(await touch(store, epoch), "unavailable");
+    assert.equal(await store.load(named("a"), 1, 1, 1000), "unavailable");
   });
   assert.ok(took < PATIENCE_MS, `${took} ms`);
   await unready(store, /^Redis at 127\.0\.0\.1:\d+: .*ECONNREFUSED.*is Redis up/);
   assert.equal(shown("breakwater_store_up"), 0);
-  assert.ok(shown("breakwater_store_errors_total", { operation: "save", reason: "disconnected" }) >= 1);
+  assert.ok(shown("breakwater_store_errors_total", { operation: "append", reason: "disconnected" }) >= 1);
 
   await server.start();
   await ready(store);
   assert.equal(await store.append(named("a"), epoch, 3, stanzas(3, 3), 60), "lost");
-  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
-  assert.equal(granted(await store.read(named("a")))?.epoch, epoch);
+  assert.equal(await taken(store, "a"), null);
   assert.match(log(), /"event":"store unavailable"/);
   assert.match(log(), /"event":"store available"/);
 });
@@ -69,19 +69,19 @@ test("a Redis that hangs: unavailable within the timeout, later at once, and who
 
   server.freeze();
   const first = await milliseconds(async () => {
-    const answers = await Promise.all(Array.from({ length: 50 }, () => store.save(named("a"), epoch, STATE, 60)));
+    const answers = await Promise.all(Array.from({ length: 50 }, () => touch(store, epoch)));
     assert.deepEqual(new Set(answers), new Set(["unavailable"]));
   });
   assert.ok(first >= TIMEOUT_MS - 5 && first < TIMEOUT_MS + PATIENCE_MS, `${first} ms`);
   await unready(store, /no answer within 500 ms/);
   const next = await milliseconds(async () => {
-    for (let i = 0; i < 1000; i++) assert.equal(await store.read(named("a")), "unavailable");
+    for (let i = 0; i < 1000; i++) assert.equal(await store.load(named("a"), 1, 1, 1000), "unavailable");
   });
   assert.ok(next < PATIENCE_MS, `1000 refusals took ${next} ms: they were sent`);
 
   server.thaw();
   await ready(store);
-  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
+  assert.equal(await touch(store, epoch), "stored");
 });
 
 test("a connection that stays silent is given up for a new one", async (t) => {
@@ -105,14 +105,17 @@ test("a Redis that has become a replica refuses writes; reads go on, and it heal
   const { epoch } = granted(await store.claim(named("a"), "edge-a", 60));
 
   await server.cli("replicaof", "127.0.0.1", "1");
-  assert.equal(await store.save(named("a"), epoch, STATE, 60), "unavailable");
+  assert.equal(await touch(store, epoch), "unavailable");
   await unready(store, /READONLY.*point store\.redis\.nodes at the master/);
-  await until(async () => (await store.read(named("a"))) !== "unavailable", "the connection is there again");
-  assert.equal(granted(await store.read(named("a")))?.epoch, epoch);
+  await until(
+    async () => (await store.load(named("a"), epoch, 1, 1000)) !== "unavailable",
+    "the connection is there again",
+  );
+  assert.equal(granted(await store.load(named("a"), epoch, 1, 1000)).stanzas.length, 0);
 
   await server.cli("replicaof", "no", "one");
   await ready(store);
-  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
+  assert.equal(await touch(store, epoch), "stored");
 });
 
 test("a full Redis takes nothing new, but what shrinks it goes on", async (t) => {
@@ -154,7 +157,7 @@ test("forgotten scripts are sent again", async (t) => {
   const { store } = await openReady(t, redisOptionsOf(server));
   const { epoch } = granted(await store.claim(named("a"), "edge-a", 60));
   await server.cli("script", "flush");
-  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
+  assert.equal(await touch(store, epoch), "stored");
 });
 
 test("connections that Redis closes come back", async (t) => {
@@ -162,7 +165,7 @@ test("connections that Redis closes come back", async (t) => {
   t.after(() => server.stop());
   const { store } = await openReady(t, redisOptionsOf(server));
   await server.cli("client", "kill", "type", "normal");
-  await until(async () => (await store.read(named("a"))) === null, "a read is answered again");
+  await until(async () => (await store.load(named("a"), 1, 1, 1000)) === "lost", "a load is answered again");
 });
 
 test("a wrong password is told without being shown, and the right one heals it", async (t) => {
@@ -192,7 +195,7 @@ test("an ACL user with the rights of docs/store.md can do everything", async (t)
   const options = redisOptionsOf(server, { username: "edge", password: new Secret("pass-for-edge"), db: 3 });
   const { store } = await openReady(t, options);
   const { epoch } = granted(await store.claim(named("a"), "edge-a", 60));
-  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
+  assert.equal(await touch(store, epoch), "stored");
   assert.equal(await store.append(named("a"), epoch, 1, stanzas(1, 3), 60), "stored");
   assert.equal(await store.trim(named("a"), epoch, 1), "trimmed");
   assert.equal(granted(await store.load(named("a"), epoch, 1, 1e6)).stanzas.length, 2);
@@ -223,6 +226,6 @@ test("after its end a store answers unavailable and does not connect again", asy
   t.after(() => server.stop());
   const { store } = await openReady(t, redisOptionsOf(server));
   store.close();
-  assert.equal(await store.read(named("a")), "unavailable");
+  assert.equal(await store.load(named("a"), 1, 1, 1000), "unavailable");
   await until(async () => !(await server.cli("client", "list")).includes("breakwater"), "its connection is gone");
 });

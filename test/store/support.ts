@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { PassThrough } from "node:stream";
 import { systemClock } from "../../src/base/clock.ts";
 import { createLog } from "../../src/base/log.ts";
-import type { Store, StoredName } from "../../src/session/stanza-store.ts";
+import type { SessionRecord, Store, StoredName } from "../../src/session/stanza-store.ts";
 import { openStore } from "../../src/store/open.ts";
 import { type StoreOptions, storeOptions } from "../../src/store/options.ts";
 import { type RedisServer, until } from "../support/redis.ts";
@@ -71,7 +71,15 @@ export function named(session: string, resource = "phone", account = "alice@loca
   return { account, resource, session };
 }
 
-export const STATE = { owner: "edge-a", core: "main", offsets: { fromCore: 0, toCore: 0 } };
+/** The refresh: an append of nothing. */
+export function touch(store: Store, epoch: number, name = named("a")): ReturnType<Store["append"]> {
+  return store.append(name, epoch, 1, [], 60);
+}
+
+/** How a session stood before this claim of it. */
+export async function taken(store: Store, session: string): Promise<SessionRecord | null> {
+  return granted(await store.claim(named(session), "whoever looks", 60)).record;
+}
 
 export function stanza(number: number): Buffer {
   return Buffer.from(`<message id='${number}'/>`);

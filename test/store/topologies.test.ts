@@ -12,8 +12,8 @@ import {
   ready,
   redisOptionsOf,
   rightsOf,
-  STATE,
   stanzas,
+  touch,
   unready,
 } from "./support.ts";
 
@@ -47,14 +47,14 @@ test("Sentinel: when the master hangs, its replica takes over with every session
   );
 
   master.freeze();
-  assert.equal(await store.save(named("a"), epoch, STATE, 60), "unavailable");
-  await until(async () => (await store.save(named("a"), epoch, STATE, 60)) === "saved", "the new master saves");
+  assert.equal(await touch(store, epoch), "unavailable");
+  await until(async () => (await touch(store, epoch)) === "stored", "the new master saves");
   assert.match(await replica.cli("role"), /^master/);
   assert.deepEqual(granted(await store.load(named("a"), epoch, 1, 1e6)).stanzas, stanzas(1, 3));
   await ready(store);
 
   master.thaw(); // it still believes in itself
-  assert.equal(await store.save(named("a"), epoch, STATE, 60), "saved");
+  assert.equal(await touch(store, epoch), "stored");
   assert.equal(granted(await store.claim(named("a"), "edge-b", 60)).record?.owner, "edge-a");
   assert.match(await replica.cli("hgetall", String(await replica.cli("keys", "*}a"))), /edge-b/);
 });
@@ -74,7 +74,7 @@ test("Cluster: sessions are spread over its masters, all keys of an account toge
   for (const id of ids) {
     const name = named(id, "phone", id);
     const { epoch } = granted(await store.claim(name, "edge-a", 60));
-    assert.equal(await store.save(name, epoch, STATE, 60), "saved");
+    assert.equal(await touch(store, epoch, name), "stored");
     assert.equal(await store.append(name, epoch, 1, stanzas(1, 2), 60), "stored");
     assert.deepEqual(granted(await store.load(name, epoch, 1, 1e6)).stanzas, stanzas(1, 2));
     assert.equal(granted(await store.inherit(id, "phone", null, "edge-b")).length, 1);

@@ -3,11 +3,22 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { FakeStream } from "../../support/fake-core.ts";
 import { until, type Wire } from "../../support/wire.ts";
-import { bodies, edgeWithRedis, held, message, range, redis, store, stored, storeUp, token } from "./with-redis.ts";
+import {
+  bodies,
+  edgeWithRedis,
+  forgotten,
+  held,
+  message,
+  range,
+  redis,
+  store,
+  stored,
+  storeUp,
+  token,
+} from "./with-redis.ts";
 
 const OLD = "a resume id that its client has forgotten";
 const messages = (from: number, to: number) => bodies(from, to).map(message);
-const forgotten = (id: string) => until(async () => (await range(id)) === null, "the store has forgotten it");
 const dormant = (wire: Wire) =>
   until(async () => (await wire.edge.metric("breakwater_sessions", { phase: "dormant" })) === 1, "the client is away");
 

@@ -1,5 +1,6 @@
 // For tests of what is stored: a Redis, a view of what is in it, and edges that use it. One per test file.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { after, before, beforeEach, type TestContext } from "node:test";
 import { systemClock } from "../../../src/base/clock.ts";
 import { silentLog } from "../../../src/base/log.ts";
@@ -49,11 +50,21 @@ export const message = (body: string) => Buffer.from(`<message from='bob@localho
 export const bodies = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => `${from + i}`);
 export const nameOf = (id: string, resource = "phone") => storedName("alice@localhost", resource, id);
 
-/** The numbers that are stored for the session with this resume id. */
-export async function range(id: string) {
-  const record = await store.read(nameOf(id));
-  return record === "unavailable" ? record : (record?.stanzas ?? null);
+function keyOf(id: string): string {
+  const { account, session } = nameOf(id);
+  return `breakwater:{${createHash("sha256").update(account).digest("base64url").slice(0, 24)}}${session}`;
 }
+
+/** The numbers that are stored for the session with this resume id; null: nothing is. */
+export async function range(id: string) {
+  const [first, next] = (await redis.cli("hmget", keyOf(id), "f", "n")).split("\n");
+  return first ? { first: Number(first), next: Number(next) } : null;
+}
+
+/** Who owns it: an epoch. */
+export const ownerOf = (id: string): Promise<string> => redis.cli("hget", keyOf(id), "e");
+export const forgotten = (id: string): Promise<void> =>
+  until(async () => (await redis.cli("exists", keyOf(id))) === "0", "the store has forgotten it");
 
 /** The resume id of a session of alice's phone that another edge had. */
 export function token(): string {
