@@ -35,6 +35,8 @@ const USAGE = `Usage: npm run bench -- [options]
                    BOSH), g (their memory), h (all return at once); default all
   --rounds N       interleaved rounds of a, c, d, e, f and h
   --sessions N     idle sessions of b and g, clients of h
+  --starved N      percent of one CPU for whoever ends TLS in h, from the cut on (as root)
+  --patience N     seconds after which a client of h hangs up and tries again; default: it waits
   --json FILE      all results, round by round
   --unpinned       leave the placing of processes to the kernel
   --verbose        say each round's result as it comes`;
@@ -45,6 +47,8 @@ const { values } = parseArgs({
     only: { type: "string", default: "a,b,c,d,e,f,g,h" },
     rounds: { type: "string" },
     sessions: { type: "string" },
+    starved: { type: "string", default: "0" },
+    patience: { type: "string", default: "0" },
     json: { type: "string" },
     unpinned: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
@@ -191,8 +195,10 @@ async function storms(): Promise<void> {
   const sessions = Number(values.sessions ?? (quick ? 500 : 2000));
   needFiles(sessions * STORM_WAYS.length, 2);
   await withEjabberd(sessions * STORM_WAYS.length, async (core) => {
-    const rows = await runStorms(core, { sessions, rounds: Number(values.rounds ?? (quick ? 2 : 5)), say });
-    results["storms"] = { sessions, rows };
+    const [starved, patience] = [Number(values.starved), Number(values.patience)];
+    const options = { sessions, rounds: Number(values.rounds ?? (quick ? 2 : 5)), starved, patience, say };
+    const rows = await runStorms(core, options);
+    results["storms"] = { sessions, starved, patience, rows };
     printStorms(rows, sessions);
   });
 }

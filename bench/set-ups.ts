@@ -13,6 +13,8 @@ export interface SetUp {
   readonly tls: boolean;
   /** The processes in front of the core, none when clients talk to the core itself. */
   readonly pids: readonly number[];
+  /** Of the edge: all its series with their values. Empty for the others. */
+  metrics(): Promise<ReadonlyMap<string, number>>;
   stop(): Promise<void>;
 }
 
@@ -30,11 +32,12 @@ export async function startSetUp(
   config = "",
 ): Promise<SetUp> {
   const nothing = async () => {};
-  if (name === "ejabberd-plain") return { name, port: core.port, tls: false, pids: [], stop: nothing };
-  if (name === "ejabberd-tls") return { name, port: core.tlsPort!, tls: true, pids: [], stop: nothing };
-  const port = await freePort();
+  const none = { pids: [], metrics: async () => new Map(), stop: nothing };
+  if (name === "ejabberd-plain") return { name, port: core.port, tls: false, ...none };
+  if (name === "ejabberd-tls") return { name, port: core.tlsPort!, tls: true, ...none };
+  const [port, opsPort] = [await freePort(), await freePort()];
   const program = new Program(name, undefined);
-  if (name === "edge") startEdge(program, port, core, listener, config);
+  if (name === "edge") startEdge(program, [port, opsPort], core, listener, config);
   else if (name === "haproxy") startHaproxy(program, port, core.port);
   else startNginx(program, port, core.port);
   try {
@@ -49,10 +52,22 @@ export async function startSetUp(
     await program.end();
     program.remove();
   };
-  return { name, port, tls: true, pids: family(program.leader), stop };
+  const metrics = () => (name === "edge" ? seriesOf(opsPort) : none.metrics());
+  return { name, port, tls: true, pids: family(program.leader), metrics, stop };
 }
 
-function startEdge(program: Program, port: number, core: Core, listener: "tls" | "all", more: string): void {
+async function seriesOf(opsPort: number): Promise<ReadonlyMap<string, number>> {
+  const text = await (await fetch(`http://127.0.0.1:${opsPort}/metrics`)).text();
+  return new Map([...text.matchAll(/^([^#\s].*) (\S+)$/gm)].map(([, series, value]) => [series!, Number(value)]));
+}
+
+function startEdge(
+  program: Program,
+  [port, opsPort]: readonly [number, number],
+  core: Core,
+  listener: "tls" | "all",
+  more: string,
+): void {
   const { cert, key } = testAuthority().issue([DOMAIN]);
   const config = program.path("breakwater.yaml");
   // Everything as it comes; only the places are given.
@@ -61,7 +76,7 @@ function startEdge(program: Program, port: number, core: Core, listener: "tls" |
     `domains: [{ name: ${DOMAIN}, certificate: ${cert}, key: ${key}, core: main }]
 listeners: [{ kind: ${listener}, listen: "127.0.0.1:${port}" }]
 cores: [{ name: main, kind: ${core.kind}, connect: "tcp://127.0.0.1:${core.port}" }]
-ops: { listen: "127.0.0.1:0" }
+ops: { listen: "127.0.0.1:${opsPort}" }
 ${more}`,
   );
   program.start(`${ROOT}/bin/breakwater`, ["run", "--config", config], process.env);

@@ -12,6 +12,8 @@ export interface CrowdOptions {
   readonly clients: number;
   /** Where each of them logs in; asked again when it returns. */
   readonly options: (index: number) => LoginOptions;
+  /** How long a try to return may take in all; then the client hangs up and tries again. Default: no limit but `patienceMs`. */
+  readonly tryMs?: number;
   /** Logins at a time. Default 50: the first login is not what this is about. */
   readonly atOnce?: number;
 }
@@ -41,12 +43,14 @@ export class Crowd {
   readonly ended: string[] = [];
   /** Attempts to return that failed, with the reason; each but the last is followed by another. */
   readonly tries: string[] = [];
+  readonly tryMs: number | null;
   reordered = 0;
   readonly #members: Member[] = [];
   #writing: NodeJS.Timeout | null = null;
   #ends = false;
 
   private constructor(members: number, options: CrowdOptions) {
+    this.tryMs = options.tryMs ?? null;
     this.#members = Array.from({ length: members }, (_, i) => new Member(this, () => options.options(i)));
   }
 
@@ -64,6 +68,11 @@ export class Crowd {
   /** Those whose link stands. */
   get online(): number {
     return this.#members.filter((member) => member.online).length;
+  }
+
+  /** Why those whose link does not stand are not back, and how many of them: what they are at, and how their last try ended. */
+  get away(): Readonly<Record<string, number>> {
+    return counted(this.#members.filter((member) => !member.online).map((member) => member.trouble));
   }
 
   get ends(): boolean {
@@ -121,6 +130,23 @@ export async function when(fact: () => boolean, patienceMs: number): Promise<boo
   return true;
 }
 
+/** How often each of them occurs, the most frequent first. */
+export function counted(reasons: readonly string[]): Readonly<Record<string, number>> {
+  const counts = new Map<string, number>();
+  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  return Object.fromEntries([...counts].sort(([, a], [, b]) => b - a));
+}
+
+// What differs from client to client is of no interest.
+function inShort(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text
+    .replace(/ \(\d+ ms\)/, "")
+    .replace(/;? ?unread: .*/s, "")
+    .replace(/(id|from)='[^']*' ?/g, "")
+    .slice(0, 160);
+}
+
 function outcomeOf(times: number): "lost" | "delivered" | "doubled" {
   if (times === 0) return "lost";
   return times === 1 ? "delivered" : "doubled";
@@ -132,6 +158,8 @@ class Member {
   online = false;
   readonly #crowd: Crowd;
   readonly #options: () => LoginOptions;
+  #step = "";
+  #lastTry = "";
   #client: RawClient | null = null;
   #sm: StreamManagement | null = null;
   #jid = "";
@@ -152,6 +180,10 @@ class Member {
 
   get hasAll(): boolean {
     return this.received.size >= this.due;
+  }
+
+  get trouble(): string {
+    return `is at: ${this.#step}${this.#lastTry === "" ? "" : `; before that: ${this.#lastTry}`}`;
   }
 
   async login(): Promise<void> {
@@ -207,24 +239,47 @@ class Member {
   }
 
   async #return(): Promise<void> {
-    const sm = this.#sm!;
     const lostAt = performance.now();
+    this.#lastTry = "";
     for (;;) {
       try {
-        const client = await RawClient.authenticated(this.#options());
-        this.#adopt(client);
-        const answer = await client.resume(sm);
-        if (answer.name === "failed") return void this.#crowd.ended.push(`${this.#jid}: ${answer.xml}`);
-        if (answer.name === "error") throw new Error(answer.xml); // of this stream: the session may live
-        const backAt = performance.now();
-        this.#crowd.returns.push({ backAt, tookMs: backAt - lostAt });
-        return this.#live(client);
+        return await this.#try(lostAt);
       } catch (error) {
         if (this.#crowd.ends) return;
-        this.#crowd.tries.push(error instanceof Error ? error.message : String(error));
-        if (performance.now() - lostAt > RETURN_MS) return void this.#crowd.ended.push(`${this.#jid}: ${error}`);
+        this.#lastTry = `${this.#step}: ${inShort(error)}`;
+        this.#crowd.tries.push(this.#lastTry);
+        if (performance.now() - lostAt > RETURN_MS) {
+          this.#step = "nothing any more";
+          return void this.#crowd.ended.push(`${this.#jid}: ${error}`);
+        }
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS * (0.5 + Math.random())));
       }
+    }
+  }
+
+  /** Resolves when it is back, or its session has ended. */
+  async #try(lostAt: number): Promise<void> {
+    const { tryMs } = this.#crowd;
+    const giveUp = new AbortController();
+    const patience = tryMs === null ? null : setTimeout(() => giveUp.abort(), tryMs);
+    try {
+      const onStep = (step: string): void => {
+        this.#step = step;
+      };
+      const client = await RawClient.authenticated({ ...this.#options(), signal: giveUp.signal, onStep });
+      this.#adopt(client);
+      const answer = await client.resume(this.#sm!);
+      if (answer.name === "failed") return void this.#crowd.ended.push(`${this.#jid}: ${answer.xml}`);
+      if (answer.name === "error") throw new Error(answer.xml); // of this stream: the session may live
+      const backAt = performance.now();
+      this.#crowd.returns.push({ backAt, tookMs: backAt - lostAt });
+      this.#live(client);
+    } catch (error) {
+      const impatient = giveUp.signal.aborted;
+      giveUp.abort();
+      throw impatient ? new Error(`gave up after ${tryMs} ms`) : error;
+    } finally {
+      if (patience !== null) clearTimeout(patience);
     }
   }
 }

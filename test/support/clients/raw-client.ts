@@ -37,6 +37,10 @@ export interface RawClientOptions {
   headerAttributes?: string;
   /** How long to wait for anything. Default 20 s. */
   patienceMs?: number;
+  /** Cuts the connection over TCP, whatever it is at. */
+  signal?: AbortSignal;
+  /** Told what it does next on its way to a session. */
+  onStep?: (step: "connect" | "open" | "authenticate" | "open again" | "resume") => void;
 }
 
 export interface Credentials {
@@ -145,7 +149,10 @@ export class RawClient {
     }
     const tcp = options.unixPath
       ? connect({ path: options.unixPath })
-      : connect({ host: options.host ?? "127.0.0.1", port: options.port!, noDelay: true });
+      : connect({
+          ...{ host: options.host ?? "127.0.0.1", port: options.port!, noDelay: true },
+          ...(options.signal === undefined ? {} : { signal: options.signal }),
+        });
     // Before "connect": it leaves in the same tick, as an edge should do it too.
     if (options.preamble) tcp.write(options.preamble);
     if (options.tls !== "direct") {
@@ -168,11 +175,16 @@ export class RawClient {
 
   /** Connects and logs in; the stream that follows is open, and nothing is bound: for `resume`. */
   static async authenticated(options: RawClientOptions & Credentials): Promise<RawClient> {
+    options.onStep?.("connect");
     const client = await RawClient.connect(options);
+    options.onStep?.("open");
     await client.open();
     if (options.tls === "starttls") await client.startTls();
+    options.onStep?.("authenticate");
     await client.authenticate(options);
+    options.onStep?.("open again");
     await client.open();
+    options.onStep?.("resume");
     return client;
   }
 
