@@ -38,11 +38,13 @@ test(`${WORKERS} workers are restarted under ${CLIENTS} clients: nobody logs in 
 
   const loop = monitorEventLoopDelay({ resolution: 10 });
   loop.enable();
+  const logged = (event: string): number => edge.log().split(`"event":"${event}"`).length - 1;
+  // It is ready with its first worker, and restarts none before it has all.
+  assert.ok(await when(() => logged("breakwater started") > 0, 120_000), "all workers have started");
   // The core's log has whole seconds: no login of before may share one with the restart.
   const beganAt = (Math.floor(Date.now() / 1000) + 1) * 1000;
   await when(() => Date.now() >= beganAt, 2000);
   process.kill(edge.pid, "SIGUSR1");
-  const logged = (event: string): number => edge.log().split(`"event":"${event}"`).length - 1;
   const givenUp = "the restart of the workers is given up: one is not replaced";
   await when(() => logged("all workers are new") + logged(givenUp) > 0, 300_000);
   const tookSeconds = (Date.now() - beganAt) / 1000;
