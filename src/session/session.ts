@@ -75,6 +75,8 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   stanzasToCore = 0;
   /** `stanzasToCore` after each stanza that the edge itself wrote to the core, oldest first (see stream-management). */
   injectedToCore: number[] | null = null;
+  /** Past so many bytes that wait for the client its core is not read. A resumable session has a queue with its own limit. */
+  linkRoom = PAUSE_BYTES;
   /** Stanzas that the core is about to send again and that this session has. */
   sentAgain = 0;
   #parts: readonly Part[] = [];
@@ -202,7 +204,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   coreChunkEnd(): void {
     this.flushLink();
     this.flushCore();
-    if (this.link !== null && this.link.pendingBytes > PAUSE_BYTES && !this.resumable) this.core.pause();
+    if (this.link !== null && this.link.pendingBytes > this.linkRoom && !this.resumable) this.core.pause();
   }
 
   coreStreamEnd(): void {

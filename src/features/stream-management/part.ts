@@ -175,7 +175,13 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   #standInFor(frame: Frame): void {
     const coreXmlns = this.#session.coreFeatures.sm;
     if (coreXmlns === null || this.#enabling !== null || !this.#feature.options.stand_in) return;
-    if (frame.kind === KIND.presence) this.#standIn = new StandIn(this.#session, coreXmlns);
+    if (frame.kind === KIND.presence)
+      this.#standIn = new StandIn(
+        this.#session,
+        coreXmlns,
+        this.#feature.budget,
+        this.#feature.options.max_queue_bytes,
+      );
   }
 
   #enable(frame: Frame): void {
@@ -216,6 +222,7 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   #enabled(coreSide: CoreSide | null): void {
     const { xmlns, resume, maxSeconds, sentBase } = this.#enabling!;
     this.#enabling = null;
+    this.#standIn?.release();
     this.#standIn = null;
     this.#sentBase = sentBase;
     coreSide?.countClientFrom(sentBase);
@@ -614,6 +621,7 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   }
 
   close(reason: CloseReason): void {
+    this.#standIn?.release();
     this.#leftovers?.close();
     this.#safekeeping?.end(!GOES_ON.has(reason));
     if (this.#id !== null && reason === "handed-over") this.#feature.registry.forget(this.#id);

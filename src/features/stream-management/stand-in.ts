@@ -4,8 +4,9 @@ import type { Verdict } from "../../session/part.ts";
 import type { Session } from "../../session/session.ts";
 import { type Frame, KIND } from "../../xmpp/frame.ts";
 import { peek } from "../../xmpp/peek.ts";
+import type { QueueBudget } from "../../xmpp/unacked-queue.ts";
 import { CoreSide } from "./core-side.ts";
-import { smEnable } from "./nonza.ts";
+import { type SmNamespace, smEnable } from "./nonza.ts";
 
 const returned = meter.counter(
   "breakwater_sm_returned_stanzas_total",
@@ -19,6 +20,14 @@ const returned = meter.counter(
  */
 export class StandIn implements Attentive {
   readonly #session: Session;
+  readonly #budget: QueueBudget;
+  // Bytes in the link that were counted in the budget.
+  #budgeted = 0;
+  // What the link may hold, and what is usual.
+  readonly #room: number;
+  readonly #usualRoom: number;
+  // Stanzas that the core may be left with.
+  readonly #most: number;
   // `session.stanzasToCore` when our `<enable/>` was written.
   readonly #sentBase: number;
   #coreSide: CoreSide | null = null;
@@ -30,9 +39,16 @@ export class StandIn implements Attentive {
   #attended = false;
   #ended = false;
 
-  /** Before the client's first stanza that makes it available: what is stored for it follows at once. */
-  constructor(session: Session, xmlns: NonNullable<Session["coreFeatures"]["sm"]>) {
+  /** Before the client's first presence: what is stored for it follows at once. `maxBytes`: what its link may hold. */
+  constructor(session: Session, xmlns: SmNamespace, budget: QueueBudget, maxBytes: number) {
     this.#session = session;
+    this.#budget = budget;
+    this.#usualRoom = session.linkRoom;
+    // What the edge does not read a core counts all the same, and some end the session over it: it is read for longer.
+    const { maxUnacked, pastMaxUnacked } = session.core.traits;
+    const ends = pastMaxUnacked === "ends";
+    this.#most = ends ? Math.ceil(maxUnacked / 2) : maxUnacked;
+    this.#room = ends ? Math.max(maxBytes, session.linkRoom) : session.linkRoom;
     this.#sentBase = session.stanzasToCore;
     const enable = smEnable(xmlns, null);
     session.core.write(enable, 0, enable.length);
@@ -105,6 +121,19 @@ export class StandIn implements Attentive {
     this.#session.link?.recall();
   }
 
+  /** Nobody needs it any more. */
+  release(): void {
+    this.#account(0);
+    this.#session.linkRoom = this.#usualRoom;
+  }
+
+  // As long as there is room for all links, one may hold more than usual.
+  #account(bytes: number): void {
+    this.#budget.used += bytes - this.#budgeted;
+    this.#budgeted = bytes;
+    this.#session.linkRoom = this.#budget.used < this.#budget.max ? this.#room : this.#usualRoom;
+  }
+
   get #waiting(): number {
     return this.#starts.length - this.#first;
   }
@@ -113,7 +142,7 @@ export class StandIn implements Attentive {
   get #handled(): number {
     const { received } = this.#coreSide!;
     if (this.#waiting === 0) return received;
-    return Math.max(this.#sequences[this.#first]! - 1, received - this.#session.core.traits.maxUnacked);
+    return Math.max(this.#sequences[this.#first]! - 1, received - this.#most);
   }
 
   // A stanza has left when all before the next one has.
@@ -121,6 +150,7 @@ export class StandIn implements Attentive {
     const { link } = this.#session;
     if (this.#waiting === 0 || link === null) return;
     const taken = link.takenBytes;
+    this.#account(link.writtenBytes - taken);
     if (taken >= link.writtenBytes) this.#first = this.#starts.length;
     else while (this.#waiting > 1 && this.#starts[this.#first + 1]! <= taken) this.#first++;
     if (this.#first === 0) return;
