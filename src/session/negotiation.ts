@@ -13,6 +13,7 @@ import { isRefusal, openingTag, readStreamHeader, XML_DECLARATION } from "../xmp
 import type { AtTheGate } from "./gate.ts";
 import type { Departure, Host, Leaving } from "./host.ts";
 import { type CoreFeatures, Offer } from "./offer.ts";
+import { COMPRESS_REFUSED } from "./other-elements.ts";
 import { PHASES, type Phase, type PhaseEvent, phaseGauge } from "./phases.ts";
 import { type CoreOwner, type CoreStream, closeReasonOf, type Link, type LinkOwner } from "./ports.ts";
 import { isSameUser } from "./sasl-identity.ts";
@@ -34,7 +35,6 @@ const PROCEED = Buffer.from(`<proceed xmlns='${NS.tls}'/>`);
 const STARTTLS_FEATURES = Buffer.from(
   `<stream:features><starttls xmlns='${NS.tls}'><required/></starttls></stream:features>`,
 );
-const COMPRESS_REFUSED = Buffer.from(`<failure xmlns='${NS.compress}'><setup-failed/></failure>`);
 
 /**
  * A client from its first byte until it has bound, resumed or been refused (RFC 6120 §4.3). Gone after that.

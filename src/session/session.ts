@@ -11,6 +11,7 @@ import { peek } from "../xmpp/peek.ts";
 import { LEAVE_TEXT, STREAM_END, seeOtherHost, streamError } from "../xmpp/stream-error.ts";
 import type { Departure, Host, Leaving } from "./host.ts";
 import type { CoreFeatures } from "./offer.ts";
+import { mayPassToCore } from "./other-elements.ts";
 import type { Part } from "./part.ts";
 import { PHASES, type Phase, type PhaseEvent, phaseGauge } from "./phases.ts";
 import { type CoreOwner, type CoreStream, closeReasonOf, type Link, type LinkOwner } from "./ports.ts";
@@ -24,7 +25,6 @@ const unexpected = meter.counter("breakwater_unexpected_events_total", "Events t
   "event",
 ]);
 
-const COMPRESS_REFUSED = Buffer.from(`<failure xmlns='${NS.compress}'><setup-failed/></failure>`);
 // Who leaves so many bytes untaken is not read either: a core is asked to wait by TCP, as it would be without an edge
 // (unless XEP-0198 has a queue for it), and a client that only asks and never reads costs no more than this.
 const PAUSE_BYTES = 256 * 1024;
@@ -137,7 +137,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
     if (isStanza(frame)) {
       fromClientStanzas.value++;
       this.stanzasToCore++;
-    } else if (!this.#mayPassToCore(frame)) return;
+    } else if (!mayPassToCore(frame, this)) return;
     this.core.write(frame.bytes, frame.start, frame.end);
   }
 
@@ -452,24 +452,6 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
     if (this.#clientHeld || this.#coreBehind || core.pendingBytes > PAUSE_BYTES || link.pendingBytes > PAUSE_BYTES)
       link.pause();
     else link.resume();
-  }
-
-  // What is not a stanza and no part took: the edge has settled TLS, SASL and compression, the core must not hear of them.
-  #mayPassToCore(frame: Frame): boolean {
-    if (frame.kind === KIND.other && peek.name(frame) === "compress") {
-      this.link?.write(...whole(COMPRESS_REFUSED));
-      return false;
-    }
-    // An opening tag inside the stream is an element for the framer, and would be one for the core.
-    const opens = frame.kind === KIND.other && peek.name(frame) === "stream";
-    if (frame.kind === KIND.other && !opens) return true;
-    if (frame.kind === KIND.streamError) {
-      this.log.info("client ended its stream with an error", { session: this.id });
-      this.on("ending", "client-closed");
-    } else if (this.link !== null) {
-      this.refuse(this.link, "unexpected-element", `<${peek.name(frame)}/> has no place in a bound stream`);
-    }
-    return false;
   }
 }
 
