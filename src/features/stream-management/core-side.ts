@@ -220,3 +220,14 @@ export class CoreSide {
     this.#session.core.write(bytes, 0, bytes.length);
   }
 }
+
+/** The core has acknowledged what it never got: nothing is to be made of its counts. */
+export function coreMiscounted(session: Session, h: number | null): void {
+  const { id, core } = session;
+  session.log.warn("core acknowledged stanzas that it never got", {
+    session: id,
+    core: core.coreName,
+    h: h ?? "missing",
+  });
+  session.on("coreGone", "core-misbehaved");
+}

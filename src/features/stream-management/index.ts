@@ -13,6 +13,7 @@ import { NS } from "../../xmpp/ns.ts";
 import { peek } from "../../xmpp/peek.ts";
 import type { QueueBudget } from "../../xmpp/unacked-queue.ts";
 import type { CoreSide } from "./core-side.ts";
+import type { Counts } from "./counts.ts";
 import type { TombstoneEstate } from "./estate.ts";
 import { namespaceOf, readH, type SmFailure, type SmNamespace, smFailed } from "./nonza.ts";
 import type { StreamManagementOptions } from "./options.ts";
@@ -44,7 +45,7 @@ interface Resume {
  */
 export class StreamManagement implements Feature {
   readonly name = "stream-management";
-  readonly registry = new Registry<StreamManagementPart>();
+  readonly registry = new Registry<Counts>();
   readonly budget: QueueBudget;
   readonly #clock: Clock;
   readonly #takeovers = new Takeovers(() => this.#safe);
@@ -103,7 +104,7 @@ export class StreamManagement implements Feature {
   }
 
   attach(session: Session): Part | null {
-    this.#attached = this.#options.enabled ? new StreamManagementPart(this, session, NS.sm) : null;
+    this.#attached = this.#options.enabled ? new StreamManagementPart(this, session) : null;
     const { link } = session;
     if (link !== null && !this.#adopts) this.#attached?.begin(this.#shown.get(link) ?? null);
     return this.#attached;

@@ -1,106 +1,50 @@
 import type { CloseReason } from "../../base/close-reasons.ts";
-import { secretId } from "../../base/ids.ts";
-import { meter } from "../../base/meter.ts";
 import type { Part, Verdict } from "../../session/part.ts";
 import type { Phase } from "../../session/phases.ts";
-import type { Link } from "../../session/ports.ts";
 import type { Session } from "../../session/session.ts";
 import { type Frame, frameOver, isStanza, KIND, retain } from "../../xmpp/frame.ts";
 import { peek } from "../../xmpp/peek.ts";
-import { type QueueLimits, UnackedQueue } from "../../xmpp/unacked-queue.ts";
-import { Asking } from "./asking.ts";
-import { bounceUnacked } from "./bounce.ts";
-import { CoreSide, queueLimits } from "./core-side.ts";
+import { CoreSide, coreMiscounted } from "./core-side.ts";
+import { Counts } from "./counts.ts";
 import type { SmEstate } from "./estate.ts";
-import { overtakesReplay } from "./fresh-answer.ts";
 import type { StreamManagement } from "./index.ts";
 import { Leftovers, type LeftoversOwner } from "./leftovers.ts";
-import {
-  asksToResume,
-  handledCountTooHigh,
-  namespaceOf,
-  quickH,
-  readH,
-  readMax,
-  type SmNamespace,
-  smAnswer,
-  smEnable,
-  smEnabled,
-  smFailed,
-  smResumed,
-} from "./nonza.ts";
+import { asksToResume, namespaceOf, quickH, readH, readMax, type SmNamespace, smEnable, smFailed } from "./nonza.ts";
 import { Questions } from "./questions.ts";
 import { Reattachment } from "./reattachment.ts";
-import { type Promised, Resumption } from "./resumption.ts";
-import { type Found, storedName } from "./safe.ts";
-import { Safekeeping } from "./safekeeping.ts";
 import { StandIn } from "./stand-in.ts";
 import { type Adoption, coreHandled } from "./takeover.ts";
-
-const overflows = meter.counter("breakwater_sm_overflows_total", "Sessions that ended because their queue was full");
-const ackTooHigh = meter.counter(
-  "breakwater_sm_ack_too_high_total",
-  "Clients that acknowledged stanzas never sent to them",
-);
-
-// What may wait in a client's socket before the rest stays in the queue: enough to keep a fast link busy.
-const SOCKET_BYTES = 64 * 1024;
-// An active client that lets so much of the queue fill is not reading: its link goes before the session must.
-const SLOW_SHARE = 0.75;
-// A core that owes an answer for so long is doubted, and then held for dead: its session may be resumed on another stream.
-const CORE_DOUBT_MS = 3000;
-const CORE_DEAD_MS = 30_000;
-
-// Ends of this process's share of a session that may go on elsewhere.
-const GOES_ON: ReadonlySet<CloseReason> = new Set(["moved", "handed-over", "core-gone"]);
 
 /** What the client's `<enable/>` asked for, until the core has answered ours. */
 interface Enabling {
   readonly xmlns: SmNamespace;
-  readonly resume: boolean;
-  readonly maxSeconds: number;
+  readonly resume: { readonly maxSeconds: number } | null;
   /** `session.stanzasToCore` when the client's `<enable/>` came: what follows counts. */
   readonly sentBase: number;
+  /** Keeps what follows, where the session is to outlive the core's connection. */
+  reattachment: Reattachment | null;
 }
 
 /**
- * XEP-0198 for one session: towards the client as the server, towards the core as the client.
- *
- * What the client is told to be handled follows the core's own acknowledgements; what the core is told follows the
- * client's. So whichever process dies, the other end of that leg still holds what nobody has confirmed.
+ * XEP-0198 for one session: who acknowledges what. From `<enabled/>` on that is `Counts`; before, and for a client that
+ * never enables it, a stand-in.
  */
 export class StreamManagementPart implements Part, LeftoversOwner {
   readonly name = "stream-management";
   readonly #feature: StreamManagement;
   readonly #session: Session;
-  #enabling: Enabling | null = null;
-  #queue: UnackedQueue | null = null;
-  #xmlns: SmNamespace;
-  #coreSide: CoreSide | null = null;
-  #sentBase = 0;
-  /** The resume id, null when the session cannot be resumed. */
-  #id: string | null = null;
-  #resumption: Resumption | null = null;
-  /** How the session outlives the core's connection, null when it does not. */
-  #reattachment: Reattachment | null = null;
   readonly #questions: Questions;
-  readonly #asking: Asking;
-  // The newest link that this session had: an older one's attempt to resume comes too late.
-  #newestLink: number;
-  /** Null: what is not acknowledged is safe at the core only. */
-  #safekeeping: Safekeeping | null = null;
+  #enabling: Enabling | null = null;
+  #counts: Counts | null = null;
   // For a client that does not acknowledge itself, so far.
   #standIn: StandIn | null = null;
   // Until the client has them: stored messages of its account's sessions before.
   #leftovers: Leftovers | null = null;
 
-  constructor(feature: StreamManagement, session: Session, xmlns: SmNamespace) {
+  constructor(feature: StreamManagement, session: Session) {
     this.#feature = feature;
     this.#session = session;
-    this.#xmlns = xmlns;
-    this.#newestLink = session.link?.id ?? 0;
     this.#questions = new Questions(session);
-    this.#asking = new Asking(session, () => this.#attend());
   }
 
   /** A client has logged in; `shown`: the resume id with which it came. */
@@ -110,58 +54,24 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   }
 
   get counts(): boolean {
-    return this.#queue !== null || this.#enabling !== null;
+    return this.#counts !== null || this.#enabling !== null;
   }
 
   get resumeId(): string | null {
-    return this.#id;
+    return this.#counts?.resumeId ?? null;
   }
 
   leftoversDone(): void {
     this.#leftovers = null;
-  }
-
-  get session(): Session {
-    return this.#session;
-  }
-
-  /** Whether a newer link than this one has had the session. */
-  hadNewer(link: Link): boolean {
-    return this.#newestLink > link.id;
-  }
-
-  /** Whether the core behind it may be there no longer: for a client that has brought a fresh stream to it. */
-  hasSilentCore(now: number): boolean {
-    return this.#isParked || (this.#coreSide?.silentFor(now) ?? 0) >= CORE_DOUBT_MS;
-  }
-
-  /** Its client asks the core itself for the session. */
-  stepAside(): void {
-    this.#reattachment?.stepAside();
-  }
-
-  get #isParked(): boolean {
-    return this.#reattachment?.isParked ?? false;
-  }
-
-  /** Whether the client has handled more than it was sent here: another edge has sent the rest. */
-  isAhead(h: number): boolean {
-    const queue = this.#queue!;
-    return (h - queue.handled) >>> 0 > queue.unacked && !queue.isBehind(h);
-  }
-
-  /** Whether the client has acknowledged more than `h` before: what lies between is gone. */
-  isBehind(h: number): boolean {
-    return this.#queue!.isBehind(h);
+    if (this.#counts !== null) this.#counts.leftovers = null;
   }
 
   // ---- from the client
 
   fromClient(frame: Frame): Verdict {
     if (frame.kind < KIND.smRequest || frame.kind > KIND.sm) {
-      if (this.#leftovers !== null && !this.counts && this.#leftovers.fromUncounted(frame)) return "taken";
-      if (this.#reattachment !== null && isStanza(frame)) this.#reattachment.keep(frame);
-      if (this.#queue === null && this.#standIn === null) this.#standInFor(frame);
+      if (this.#counts === null) return this.#uncountedFromClient(frame);
+      if (this.#counts.reattachment !== null && isStanza(frame)) this.#counts.reattachment.keep(frame);
       return "pass";
     }
     if (frame.kind === KIND.smRequest) this.#requestFromClient(frame);
@@ -171,17 +81,22 @@ export class StreamManagementPart implements Part, LeftoversOwner {
     return "taken";
   }
 
+  #uncountedFromClient(frame: Frame): Verdict {
+    if (this.#enabling !== null) {
+      if (isStanza(frame)) this.#enabling.reattachment?.keep(frame);
+      return "pass";
+    }
+    if (this.#leftovers?.fromUncounted(frame)) return "taken";
+    if (this.#standIn === null) this.#standInFor(frame);
+    return "pass";
+  }
+
   // Clients that know XEP-0198 enable it before they become available (§3).
   #standInFor(frame: Frame): void {
     const coreXmlns = this.#session.coreFeatures.sm;
-    if (coreXmlns === null || this.#enabling !== null || !this.#feature.options.stand_in) return;
-    if (frame.kind === KIND.presence)
-      this.#standIn = new StandIn(
-        this.#session,
-        coreXmlns,
-        this.#feature.budget,
-        this.#feature.options.max_queue_bytes,
-      );
+    const { options, budget } = this.#feature;
+    if (coreXmlns === null || !options.stand_in || frame.kind !== KIND.presence) return;
+    this.#standIn = new StandIn(this.#session, coreXmlns, budget, options.max_queue_bytes);
   }
 
   #enable(frame: Frame): void {
@@ -190,19 +105,15 @@ export class StreamManagementPart implements Part, LeftoversOwner {
     if (this.#leftovers?.isKnown === false) return this.#enableLater(this.#leftovers, retain(frame));
     this.#leftovers?.deliver(); // nothing is counted yet
     const hold = this.#feature.options.hold_time;
-    const resume = asksToResume(frame) && hold > 0;
-    this.#enabling = {
-      xmlns: namespaceOf(frame),
-      resume,
-      maxSeconds: Math.min(readMax(frame) ?? hold, hold),
-      sentBase: this.#session.stanzasToCore,
-    };
+    const resume = asksToResume(frame) && hold > 0 ? { maxSeconds: Math.min(readMax(frame) ?? hold, hold) } : null;
+    const sentBase = this.#session.stanzasToCore;
+    this.#enabling = { xmlns: namespaceOf(frame), resume, sentBase, reattachment: null };
     const coreXmlns = this.#session.coreFeatures.sm;
     if (coreXmlns === null) return this.#enabled(null);
     // The core has been asked before, and not for a session that it keeps: this one can be resumed in this process.
     if (this.#standIn !== null) return this.#standIn.answered ? this.#enabled(this.#standIn.coreSide) : undefined;
-    if (resume) this.#reattachment = Reattachment.of(this.#session, this.#feature.budget, 0);
-    const enable = smEnable(coreXmlns, resume ? { maxSeconds: Math.ceil(this.#enabling.maxSeconds) } : null);
+    if (resume !== null) this.#enabling.reattachment = Reattachment.of(this.#session, this.#feature.budget, 0);
+    const enable = smEnable(coreXmlns, resume === null ? null : { maxSeconds: Math.ceil(resume.maxSeconds) });
     this.#session.core.write(enable, 0, enable.length);
   }
 
@@ -218,152 +129,64 @@ export class StreamManagementPart implements Part, LeftoversOwner {
     });
   }
 
-  // Both counters start here: the core's first stanza after its <enabled/> is the client's first after ours.
   #enabled(coreSide: CoreSide | null): void {
-    const { xmlns, resume, maxSeconds, sentBase } = this.#enabling!;
+    const { xmlns, resume, sentBase, reattachment } = this.#enabling!;
     this.#enabling = null;
     this.#standIn?.release();
     this.#standIn = null;
-    this.#sentBase = sentBase;
     coreSide?.countClientFrom(sentBase);
-    this.#start(xmlns, coreSide, 0);
-    if (resume) {
-      const token = this.#feature.token(this.#session, coreSide, maxSeconds);
-      this.#becomeResumable(token ?? secretId(), maxSeconds, token !== null);
+    this.#counts = new Counts(this.#feature, this.#session, this.#questions, { xmlns, coreSide, h: 0, sentBase });
+    this.#counts.leftovers = this.#leftovers;
+    this.#counts.enable(resume, reattachment);
+    this.#answerKept(this.#counts);
+  }
+
+  // What the client asked before `<enabled/>`.
+  #answerKept(counts: Counts): void {
+    for (let i = this.#questions.takeAll(); i > 0; i--) {
+      if (counts.coreSide === null) counts.answer();
+      else this.#questions.askCore(counts.coreSide);
     }
-    if (coreSide !== null && this.#session.portable) this.#reattachment?.begin(coreSide, () => this.#owedToCore);
-    else this.#dropReattachment();
-    this.#toClient(smEnabled(xmlns, this.#id, this.#session));
-    // COMPAT: xmpp.js 0.14 begins to count some turns after it has read <enabled/>: what comes in the same read is missed,
-    // and an <r/> there is answered with a wrong h. So it leaves alone, and the first question waits.
-    this.#session.link?.flush();
-    this.#asking.begin();
   }
 
   /** The core has resumed its session on this stream for a client that returned here (index.ts, takeover.ts). */
   adopt(adoption: Adoption, handledOfClient: number): void {
-    const { token, session, xmlns, h, found } = adoption;
-    const received = coreHandled(adoption);
-    this.#start(xmlns, CoreSide.resumed(this.#session, session, { received, handled: handledOfClient }), h);
-    this.#becomeResumable(token, session.maxSeconds, true);
-    this.#reattachment = Reattachment.of(this.#session, this.#feature.budget, handledOfClient);
-    this.#reattachment?.begin(this.#coreSide!, () => this.#owedToCore);
-    this.#toClient(smResumed(xmlns, token, handledOfClient));
-    this.#asking.begin();
-    if (found?.kept != null) this.#replayStored(found);
-  }
-
-  // What the store had goes before what the core sends again.
-  #replayStored({ kept, stanzas }: Found): void {
-    const queue = this.#queue!;
-    const { link } = this.#session;
-    queue.limits = { maxBytes: Number.POSITIVE_INFINITY, maxStanzas: Number.POSITIVE_INFINITY };
-    let sequence = kept!.next - stanzas.length;
-    for (const { bytes, queuedAt } of stanzas) {
-      if (!queue.append(bytes, 0, bytes.length, sequence++, queuedAt)) return void this.#overflow();
-    }
-    this.#safekeeping!.adopt(kept!);
-    queue.limits = this.#queueLimits();
-    this.#session.on("relinked", "resumed");
-    this.#resumption!.replay({ link: link!, xmlns: this.#xmlns, question: 0 });
-  }
-
-  #dropReattachment(): void {
-    this.#reattachment?.close();
-    this.#reattachment = null;
-  }
-
-  #start(xmlns: SmNamespace, coreSide: CoreSide | null, h: number): void {
-    this.#xmlns = xmlns;
-    this.#coreSide = coreSide;
-    this.#queue = new UnackedQueue(this.#queueLimits(), this.#feature.budget, h);
-    this.#resumption = new Resumption(this.#session, this.#queue, this.#asking);
-  }
-
-  #becomeResumable(id: string, holdSeconds: number, portable: boolean): void {
-    const session = this.#session;
-    this.#id = id;
-    this.#feature.registry.add(id, this);
-    session.resumable = true;
-    session.portable = portable;
-    session.keptByCore = this.#coreSide?.id != null;
-    session.holdSeconds = holdSeconds;
-    const { safe } = this.#feature;
-    // Of an account that nobody here can tell, the store could not be asked when it returns.
-    if (safe === null || !portable || !session.identified) return;
-    const moved = () => {
-      this.#queue!.limits = this.#queueLimits();
-      this.#coreSide!.answer(this.#owedToCore, true);
-      session.core.flush();
-    };
-    const received = () => this.#coreSide!.received;
-    const name = storedName(session.bareJid, session.jid.resource, id);
-    this.#safekeeping = new Safekeeping({ safe, session, name, queue: this.#queue!, received, moved });
-  }
-
-  #queueLimits(): QueueLimits {
-    const stored = this.#safekeeping?.storedInQueue ?? 0;
-    return queueLimits(this.#session, this.#feature.options, this.#coreSide, stored);
+    const { session, xmlns, h } = adoption;
+    const counted = { received: coreHandled(adoption), handled: handledOfClient };
+    const coreSide = CoreSide.resumed(this.#session, session, counted);
+    this.#counts = new Counts(this.#feature, this.#session, this.#questions, { xmlns, coreSide, h, sentBase: 0 });
+    this.#counts.adopt(adoption, handledOfClient);
   }
 
   #requestFromClient(frame: Frame): void {
-    if (this.#enabling !== null) {
+    if (this.#counts !== null) this.#counts.requested();
+    else if (this.#enabling !== null)
       this.#questions.keep(); // answered after <enabled/>
-    } else if (this.#queue === null) {
-      this.#fail(frame, "unexpected-request");
-    } else if (this.#coreSide === null || this.#coreSide.settled) {
-      this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
-    } else {
-      this.#questions.askCore(this.#coreSide);
-    }
+    else this.#fail(frame, "unexpected-request");
   }
 
   #answerFromClient(frame: Frame): void {
-    if (this.#queue === null) return this.#fail(frame, "unexpected-request");
+    if (this.#counts === null) return this.#fail(frame, "unexpected-request");
     const quick = quickH(frame);
     const h = quick >= 0 ? quick : readH(frame);
     if (h === null) return this.#fail(frame, "bad-request");
-    if (!this.#clientHandled(h)) return;
-    this.#leftovers?.arrived(); // they came before what it has handled
-    this.#asking.answered();
-    this.#resumption?.acknowledged(this.#xmlns);
-  }
-
-  #clientHandled(h: number): boolean {
-    const queue = this.#queue!;
-    // An older h than the last one is no news (XEP-0198 §4 keeps the highest); the edge does not go back.
-    if (queue.ack(h) !== "ack-too-high") {
-      if (this.#safekeeping?.handled()) queue.limits = this.#queueLimits();
-      return true;
-    }
-    ackTooHigh.inc();
-    const link = this.#session.link;
-    const text = `h is ${h}, but ${queue.sent} stanzas were sent`;
-    if (link !== null) this.#session.refuse(link, "ack-too-high", text, handledCountTooHigh(h, queue.sent));
-    return false;
-  }
-
-  /** Stanzas of the client that somebody else now answers for: the core, or (without XEP-0198 there) its connection. */
-  get #handledOfClient(): number {
-    if (this.#coreSide !== null) return this.#coreSide.handledOfClient;
-    const injected = this.#session.injectedToCore?.filter((sequence) => sequence > this.#sentBase).length ?? 0;
-    return (this.#session.stanzasToCore - this.#sentBase - injected) >>> 0;
+    this.#counts.acknowledged(h);
   }
 
   // ---- from the core
 
   fromCore(frame: Frame): Verdict {
     if (isStanza(frame)) {
+      if (this.#counts !== null) return this.#counts.deliver(frame);
       if (this.#leftovers !== null && frame.kind === KIND.message && !this.counts && this.#leftovers.precede(frame))
         return "taken";
-      if (this.#queue !== null) return this.#deliver(frame, this.#queue);
       return this.#standIn === null ? "pass" : this.#standIn.deliver(frame);
     }
-    if (frame.kind === KIND.streamError && this.#isUnsure) return this.#giveCoreUp();
+    if (frame.kind === KIND.streamError && this.#counts?.isUnsure) return this.#counts.giveCoreUp();
     if (frame.kind < KIND.smRequest || frame.kind > KIND.sm) return "pass";
     if (this.#standIn !== null) this.#standInHears(this.#standIn, frame);
-    else if (frame.kind === KIND.smRequest) this.#coreSide?.owe();
-    else if (frame.kind === KIND.smAnswer) this.#answerFromCore(frame);
+    else if (frame.kind === KIND.smRequest) this.#counts?.coreSide?.owe();
+    else if (frame.kind === KIND.smAnswer) this.#counts?.answerFromCore(frame);
     else this.#smFromCore(frame);
     return "taken";
   }
@@ -373,269 +196,72 @@ export class StreamManagementPart implements Part, LeftoversOwner {
     const name = peek.name(frame);
     if (name !== "enabled" && name !== "failed") return;
     this.#enabled(name === "enabled" ? CoreSide.enabled(this.#session, frame, this.#enabling.sentBase) : null);
-    this.#answerKept();
   }
 
   #standInHears(standIn: StandIn, frame: Frame): void {
     const h = frame.kind === KIND.smAnswer ? readH(frame) : null;
-    if (!standIn.heard(frame, h)) return this.#coreMiscounts(h);
-    if (!standIn.answered || this.#enabling === null) return;
-    this.#enabled(standIn.coreSide);
-    this.#answerKept();
-  }
-
-  // What the client asked before `<enabled/>`.
-  #answerKept(): void {
-    for (let i = this.#questions.takeAll(); i > 0; i--) {
-      if (this.#coreSide === null) this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
-      else this.#questions.askCore(this.#coreSide);
-    }
-  }
-
-  #answerFromCore(frame: Frame): void {
-    const coreSide = this.#coreSide;
-    if (coreSide === null) return;
-    const quick = quickH(frame);
-    const h = quick >= 0 ? quick : readH(frame);
-    if (h === null || !coreSide.acknowledge(h)) return this.#coreMiscounts(h);
-    this.#reattachment?.acknowledged(h);
-    const promised = this.#resumption?.promised ?? null;
-    if (promised !== null && coreSide.settled && coreSide.hasAnswered(promised.question)) this.#confirmResume(promised);
-    if (this.#questions.answered(coreSide)) this.#toClient(smAnswer(this.#xmlns, coreSide.handledOfClient));
-  }
-
-  #coreMiscounts(h: number | null): void {
-    const { session } = this;
-    const { id, core } = session;
-    session.log.warn("core acknowledged stanzas that it never got", {
-      session: id,
-      core: core.coreName,
-      h: h ?? "missing",
-    });
-    session.on("coreGone", "core-misbehaved");
-  }
-
-  #deliver(frame: Frame, queue: UnackedQueue): Verdict {
-    const { link, phase, host } = this.#session;
-    const sequence = this.#coreSide?.received ?? 0;
-    const nowSeconds = Math.floor(host.clock.wall() / 1000);
-    const direct = link !== null && phase !== "resuming" && queue.unsent === 0 && link.pendingBytes < SOCKET_BYTES;
-    // The core knows one order only: a portable session keeps it.
-    const replaying = phase === "resuming" && this.#resumption?.promised === null && !this.#session.portable;
-    if (replaying && link !== null && overtakesReplay(frame, queue, this.#session)) {
-      if (!queue.insertSent(frame.bytes, frame.start, frame.end, sequence, nowSeconds)) return this.#overflow();
-      this.#asking.sent(1);
-      return "pass";
-    }
-    if (!queue.append(frame.bytes, frame.start, frame.end, sequence, nowSeconds)) return this.#overflow();
-    this.#safekeeping?.grown();
-    if (!direct) return "taken";
-    queue.markAllSent();
-    this.#asking.sent(1);
-    return "pass";
-  }
-
-  // The stanza that does not fit stays unacknowledged: the core has it, and gets the true h before a polite end.
-  #overflow(): Verdict {
-    overflows.inc();
-    this.#session.log.warn("queue full, session ends", {
-      session: this.#session.id,
-      stanzas: this.#queue?.length ?? 0,
-      bytes: this.#queue?.byteLength ?? 0,
-    });
-    this.#session.on("overflow", "queue-full");
-    return "taken";
+    if (!standIn.heard(frame, h)) return coreMiscounted(this.#session, h);
+    if (standIn.answered && this.#enabling !== null) this.#enabled(standIn.coreSide);
   }
 
   // ---- flushes and time
 
   beforeLinkFlush(): void {
-    if (this.#session.phase === "active") this.#asking.ride(this.#feature.options, this.#xmlns);
+    this.#counts?.beforeLinkFlush();
   }
 
   beforeCoreFlush(): void {
     this.#standIn?.beforeCoreFlush();
-    this.#reattachment?.ride();
-    this.#coreSide?.answer(this.#owedToCore, false);
-  }
-
-  get #owedToCore(): number {
-    const handled = this.#queue!.coreHandled(this.#coreSide!.received);
-    return this.#safekeeping === null ? handled : this.#safekeeping.atLeast(handled);
-  }
-
-  #attend(): void {
-    if (this.#session.phase === "resuming") this.#resumption?.pump(this.#xmlns);
-    this.#session.flushLink();
+    this.#counts?.beforeCoreFlush();
   }
 
   tick(now: number): void {
     this.#standIn?.tell();
-    const queue = this.#queue;
-    if (queue === null) return;
-    const { link, phase, resumable, portable } = this.#session;
-    const { options } = this.#feature;
-    if (this.#coreSide !== null) {
-      this.#coreSide.answer(this.#owedToCore, true);
-      if ((this.#resumption?.promised ?? null) !== null) this.#coreSide.request();
-      this.#session.core.flush();
-    }
-    this.#safekeeping?.tick(now);
-    const silentFor = portable && !this.#isParked ? this.#coreSide!.silentFor(now) : 0;
-    if (this.#isUnsure && silentFor >= CORE_DOUBT_MS) return void this.#giveCoreUp();
-    if (silentFor >= CORE_DEAD_MS) return this.#session.loseCore("core-gone");
-    this.#reattachment?.tick(now);
-    if (this.#session.link !== link) return;
-    if (link === null || phase === "draining") return;
-    if (this.#asking.isOverdue(now, link.heardAt, options.ack_timeout)) {
-      return this.#session.on(resumable ? "lost" : "gone", "link-silent");
-    }
-    if (phase !== "resuming" && queue.byteLength > options.max_queue_bytes * SLOW_SHARE) {
-      return this.#session.on(resumable ? "lost" : "gone", "slow-client");
-    }
-    const { probe_after: after } = options;
-    // A dead link of an idle client is found by a question too; the answer is watched like any other.
-    if (after > 0 && !this.#asking.open && now - link.heardAt >= after * 1000) this.#asking.ask(now, this.#xmlns);
-    if (this.#questions.isOverdue(now)) {
-      for (let i = this.#questions.takeAll(); i > 0; i--) this.#toClient(smAnswer(this.#xmlns, this.#handledOfClient));
-    }
-    link.flush();
+    this.#counts?.tick(now);
   }
 
   linkDrained(): void {
-    const queue = this.#queue;
-    if (queue === null || queue.unsent === 0) return;
-    if (this.#session.phase === "resuming") return this.#resumption?.pump(this.#xmlns);
-    const link = this.#session.link;
-    // Until the socket is full again, or nobody would say when it is empty.
-    while (link !== null && link === this.#session.link && queue.unsent > 0 && link.pendingBytes < SOCKET_BYTES) {
-      const before = queue.unsent;
-      queue.sendSlice(SOCKET_BYTES, (bytes, start, end) => link.write(bytes, start, end));
-      this.#asking.sent(before - queue.unsent);
-      this.#session.flushLink();
-    }
-  }
-
-  // ---- resume
-
-  /**
-   * Step one of a resume on a new link: fence the old one, take the client's `h`, and promise `<resumed/>` for as soon as
-   * the core has confirmed what the old link delivered: only then is our `h` exact, and a portable session still ours.
-   */
-  resume(link: Link, xmlns: SmNamespace, h: number): void {
-    const resumption = this.#resumption!;
-    resumption.stop();
-    this.#questions.takeAll();
-    this.#newestLink = link.id;
-    this.#session.relink(link);
-    this.#leftovers?.arrived(); // it has read <enabled/>, which followed them
-    if (!this.#clientHandled(h)) return;
-    const coreSide = this.#coreSide;
-    // Another edge may have had a portable session meanwhile, and this one not know of it yet: only the core knows.
-    const isSure = coreSide === null || (coreSide.settled && !this.#session.portable);
-    const promised = { link, xmlns, question: isSure ? 0 : coreSide.request() };
-    resumption.begin(promised, h);
-    if (isSure) this.#confirmResume(promised);
-    else this.#session.core.flush();
-  }
-
-  // Step two: <resumed/>, then the replay.
-  #confirmResume(promised: Promised): void {
-    this.#xmlns = promised.xmlns;
-    this.#toClient(smResumed(promised.xmlns, this.#id!, this.#handledOfClient));
-    this.#feature.resumed(this.#session, this.#queue!.length);
-    this.#resumption!.replay(promised);
-  }
-
-  // A client waits for <resumed/> from a session that may be another edge's by now.
-  get #isUnsure(): boolean {
-    return this.#session.portable && (this.#resumption?.promised ?? null) !== null;
-  }
-
-  // What the core says on this stream is not for that client: it comes again, and the core is asked on a fresh one.
-  #giveCoreUp(): Verdict {
-    this.#session.on("coreGone", "core-gone");
-    return "taken";
+    this.#counts?.linkDrained();
   }
 
   // ---- another process
 
   get estate(): SmEstate | null {
-    if (this.#id === null || this.#queue === null) return null;
-    const safekeeping = this.#safekeeping?.estate ?? null;
-    if (this.#safekeeping !== null && safekeeping === null) return null;
-    return {
-      id: this.#id,
-      xmlns: this.#xmlns,
-      sentBase: this.#sentBase,
-      queue: this.#queue.save(),
-      coreSide: this.#coreSide?.estate ?? null,
-      resumption: this.#resumption!.estate,
-      reattachment: this.#reattachment?.estate ?? null,
-      safekeeping,
-    };
+    return this.#counts?.estate ?? null;
   }
 
-  /** The session is another process's that this one has taken the place of; it is dormant. */
-  restore({ id, xmlns, sentBase, queue, coreSide, resumption, reattachment, safekeeping }: SmEstate): void {
-    const session = this.#session;
-    this.#xmlns = xmlns;
-    this.#sentBase = sentBase;
-    this.#coreSide = coreSide === null ? null : CoreSide.restore(session, coreSide);
-    this.#queue = UnackedQueue.restore(queue, this.#queueLimits(), this.#feature.budget);
-    this.#resumption = new Resumption(session, this.#queue, this.#asking, resumption);
-    this.#becomeResumable(id, session.holdSeconds, session.portable);
-    if (safekeeping !== null) this.#safekeeping?.restore(safekeeping);
-    this.#queue.limits = this.#queueLimits();
-    if (reattachment === null || this.#coreSide === null) return;
-    this.#reattachment = Reattachment.of(session, this.#feature.budget, 0, reattachment);
-    this.#reattachment?.begin(this.#coreSide, () => this.#owedToCore);
+  restore(saved: SmEstate): void {
+    const { xmlns, sentBase } = saved;
+    const coreSide = saved.coreSide === null ? null : CoreSide.restore(this.#session, saved.coreSide);
+    const init = { xmlns, coreSide, h: 0, sentBase, saved };
+    this.#counts = new Counts(this.#feature, this.#session, this.#questions, init);
+    this.#counts.restore(saved);
   }
 
   // ---- ends
 
   phaseChanged(_from: Phase, to: Phase): void {
-    if (this.#queue !== null) this.#queue.limits = this.#queueLimits();
-    if (to === "resuming") this.#reattachment?.relinked();
-    if (to !== "dormant") return;
-    this.#resumption?.stop();
-    this.#asking.reset();
-    this.#questions.takeAll();
-    // While the core still listens: what the client sent last is to be confirmed, so that a later h is exact.
-    if (this.#coreSide !== null && !this.#coreSide.settled) {
-      this.#coreSide.request();
-      this.#session.core.flush();
-    }
+    this.#counts?.phaseChanged(to);
   }
 
   coreLost(): Verdict {
-    return this.#reattachment?.park() ? "taken" : "pass";
+    return this.#counts?.reattachment?.park() ? "taken" : "pass";
   }
 
-  // XEP-0198 §4: a final <a/> before the end, or what the client has handled would be delivered again.
   coreEnding(): void {
     this.#standIn?.end();
-    if (this.#queue === null) return;
-    if (this.#coreSide !== null) this.#coreSide.answer(this.#owedToCore, true);
-    else bounceUnacked(this.#queue, this.#session);
+    this.#counts?.coreEnding();
   }
 
   close(reason: CloseReason): void {
     this.#standIn?.release();
     this.#leftovers?.close();
-    this.#safekeeping?.end(!GOES_ON.has(reason));
-    if (this.#id !== null && reason === "handed-over") this.#feature.registry.forget(this.#id);
-    else if (this.#id !== null) this.#feature.bury(this.#id, this.#session, this.#handledOfClient);
-    this.#dropReattachment();
-    this.#queue?.clear();
-    this.#resumption?.stop();
-  }
-
-  #toClient(bytes: Buffer): void {
-    this.#session.link?.write(bytes, 0, bytes.length);
+    this.#enabling?.reattachment?.close();
+    this.#counts?.close(reason);
   }
 
   #fail(frame: Frame, condition: "unexpected-request" | "bad-request"): void {
-    this.#toClient(smFailed(namespaceOf(frame), condition));
+    const bytes = smFailed(namespaceOf(frame), condition);
+    this.#session.link?.write(bytes, 0, bytes.length);
   }
 }
