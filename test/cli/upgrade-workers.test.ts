@@ -61,8 +61,9 @@ test("a new version that cannot start, or ends before all workers are through, c
     await until(() => lines().length === failures, `failure ${failures}`, 60_000);
     assert.match(String(lines().at(-1)!["reason"]), reason);
     for (const { stream } of sleepers) stream.write("dy></message>");
-    await until(async () => (await fetch(`http://127.0.0.1:${edge.ops}/readyz`)).status === 200, "it serves again");
     await until(async () => (await ask(edge, "GET")).answer.phase === "failed", "it may be tried again");
+    const readiness = () => fetch(`http://127.0.0.1:${edge.ops}/readyz`).catch(() => null); // until the port is open again
+    await until(async () => (await readiness())?.status === 200, "it serves again");
   };
   await fails("/nowhere/breakwater", /\/nowhere\/breakwater cannot be started: .*ENOENT/);
   await fails(script(edge, "crashes", "#!/bin/sh\nexit 3\n"), /the new process ended \(code 3\)/);

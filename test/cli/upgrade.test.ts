@@ -96,7 +96,8 @@ test("a new version that cannot start, or dies before it has all, changes nothin
     );
     stream.write("dy></message>");
     said++;
-    assert.equal((await fetch(`http://127.0.0.1:${edge.ops}/readyz`)).status, 200);
+    const readiness = () => fetch(`http://127.0.0.1:${edge.ops}/readyz`).catch(() => null); // until the port is open again
+    await until(async () => (await readiness())?.status === 200, "it serves again");
   };
   await fails("/nowhere/breakwater", /\/nowhere\/breakwater cannot be started: .*ENOENT/);
   await fails(script(edge, "crashes", "#!/bin/sh\nexit 3\n"), /the new process ended \(code 3\)/);
