@@ -1,4 +1,3 @@
-import type { Attentive } from "../../base/janitor.ts";
 import { meter } from "../../base/meter.ts";
 import type { Verdict } from "../../session/part.ts";
 import type { Session } from "../../session/session.ts";
@@ -13,12 +12,14 @@ const returned = meter.counter(
   "Stanzas that clients without stream management had not got when they left, and that their core was left with",
 );
 
+const BATCH = 25;
+
 /**
  * Acknowledges to the core in the place of a client that does not (XEP-0198): what the client has as far as its link can
  * tell. So what never reached it is the core's when the session ends, and the core keeps it for the next login or gives it
  * to another resource. Holds no stanzas, only where in the link each begins, as long as the link has not got rid of it.
  */
-export class StandIn implements Attentive {
+export class StandIn {
   readonly #session: Session;
   readonly #budget: QueueBudget;
   // Bytes in the link that were counted in the budget.
@@ -28,6 +29,8 @@ export class StandIn implements Attentive {
   readonly #usualRoom: number;
   // Stanzas that the core may be left with.
   readonly #most: number;
+  // Stanzas after which the core is told without waiting for the next second.
+  readonly #batch: number;
   // `session.stanzasToCore` when our `<enable/>` was written.
   readonly #sentBase: number;
   #coreSide: CoreSide | null = null;
@@ -36,7 +39,6 @@ export class StandIn implements Attentive {
   #starts: number[] = [];
   #sequences: number[] = [];
   #first = 0;
-  #attended = false;
   #ended = false;
 
   /** Before the client's first presence: what is stored for it follows at once. `maxBytes`: what its link may hold. */
@@ -48,6 +50,7 @@ export class StandIn implements Attentive {
     const { maxUnacked, pastMaxUnacked } = session.core.traits;
     const ends = pastMaxUnacked === "ends";
     this.#most = ends ? Math.ceil(maxUnacked / 2) : maxUnacked;
+    this.#batch = Math.min(BATCH, Math.ceil(this.#most / 4));
     this.#room = ends ? Math.max(maxBytes, session.linkRoom) : session.linkRoom;
     this.#sentBase = session.stanzasToCore;
     const enable = smEnable(xmlns, null);
@@ -87,21 +90,17 @@ export class StandIn implements Attentive {
     return "pass";
   }
 
+  // Once a second is enough, or after some stanzas: a core that is answered at once asks again with the next stanza.
   beforeCoreFlush(): void {
-    if (this.#coreSide === null || this.#ended) return;
-    this.#look();
-    this.#coreSide.answer(this.#handled, false);
-    if (this.#attended || (this.#waiting === 0 && this.#coreSide.acknowledged === this.#handled)) return;
-    this.#attended = true;
-    this.#session.host.janitor.soon(this);
+    const { link } = this.#session;
+    if (this.#coreSide === null || this.#ended || link === null) return;
+    if (this.#coreSide.received - this.#coreSide.acknowledged >= this.#batch) {
+      this.#look();
+      this.#coreSide.answer(this.#handled, true);
+    } else if (link.pendingBytes > this.#usualRoom / 2) this.#look();
   }
 
-  attend(): void {
-    this.#attended = false;
-    this.tell();
-  }
-
-  /** Tells the core what is new since it was told last. */
+  /** Tells the core what is new since it was told last. Called once a second. */
   tell(): void {
     if (this.#coreSide === null || this.#ended || this.#session.phase === "closed") return;
     this.#look();
