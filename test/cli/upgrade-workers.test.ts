@@ -87,8 +87,10 @@ test("a new version that cannot start, or ends before all workers are through, c
       edge,
       "opens-one",
       1,
-      `${holds} if (of.do === "open" && word.number === 1) answer({ said: "serving" });
-       if (of.do === "open" && word.number === 2) setTimeout(() => process.exit(4), 100);`,
+      // Number 1 has said that it serves when all of it ends.
+      `${holds} globalThis.opens ??= 0;
+       if (of.do === "open" && ++opens === 2)
+         process.send({ said: "worker", number: 1, word: { said: "serving" } }, () => process.exit(4));`,
     ),
     /code 4/,
   );

@@ -85,11 +85,17 @@ export class Leftovers {
     return false;
   }
 
-  /** A message from the core, which is younger. True: it is kept until the store has answered. */
-  precede(message: Frame): boolean {
-    if (!this.isKnown) this.#held.push(retain(message));
-    else this.deliver();
-    return !this.isKnown;
+  /** A stanza from the core: a message is younger. True: it is kept until the store has answered, with all behind it. */
+  precede(stanza: Frame): boolean {
+    const isMessage = stanza.kind === KIND.message;
+    if (this.isKnown) {
+      if (isMessage) this.deliver();
+      return false;
+    }
+    if (!isMessage && this.#held.length === 0) return false;
+    this.#held.push(retain(stanza));
+    this.#session.core.pause(); // a link that has drained lets it go on
+    return true;
   }
 
   /** What a server would have kept for an account that is offline: no presence, no IQ. Nothing the second time. */

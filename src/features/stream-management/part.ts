@@ -178,8 +178,7 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   fromCore(frame: Frame): Verdict {
     if (isStanza(frame)) {
       if (this.#counts !== null) return this.#counts.deliver(frame);
-      if (this.#leftovers !== null && frame.kind === KIND.message && !this.counts && this.#leftovers.precede(frame))
-        return "taken";
+      if (this.#leftovers !== null && !this.counts && this.#leftovers.precede(frame)) return "taken";
       return this.#standIn === null ? "pass" : this.#standIn.deliver(frame);
     }
     if (frame.kind === KIND.streamError && this.#counts?.isUnsure) return this.#counts.giveCoreUp();

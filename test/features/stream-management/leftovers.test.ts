@@ -84,6 +84,22 @@ test("a resume shows that they have arrived, as <enabled/> came behind them", as
   await forgotten(OLD);
 });
 
+test("what the core sends with the bind, behind a message, stays behind it", async (t) => {
+  const wire = await edgeWithRedis(t);
+  await stored(OLD, 1, messages(1, 2));
+  wire.core.script.onElement = (stream, element) => {
+    const atOnce = () => stream.write(`${message("3")}<presence from='bob@localhost/x'/>${message("4")}`);
+    if (element.child("bind") !== undefined) queueMicrotask(atOnce);
+    return false;
+  };
+  const { client } = await wire.login();
+  const order: string[] = [];
+  client.onStanza = (stanza) => void order.push(stanza.text("body") ?? stanza.name);
+  client.presence();
+  await until(() => order.includes("4"), "all have come");
+  assert.deepEqual(order.slice(order.indexOf("3"), order.indexOf("4") + 1), ["3", "presence", "4"], order.join());
+});
+
 test("a client without stream management gets them with its presence, and again until it has answered a ping", async (t) => {
   const wire = await edgeWithRedis(t);
   await stored(OLD, 1, messages(1, 20));
