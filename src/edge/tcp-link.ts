@@ -105,8 +105,8 @@ export class TcpLink implements Link, Sweepable, AtTheTurnstile {
   }
 
   get takenBytes(): number {
-    // A destroyed socket counts what it drops as if it had left.
-    if (!this.#socket.destroyed) this.#takenBytes = this.#flushedBytes - untakenBytes(this.#socket);
+    const untaken = untakenBytes(this.#socket);
+    if (untaken !== null) this.#takenBytes = this.#flushedBytes - untaken;
     return this.#takenBytes;
   }
 
@@ -171,8 +171,14 @@ export class TcpLink implements Link, Sweepable, AtTheTurnstile {
     const copy = !this.#tls || socket.writableLength > 0;
     const length = this.#outbox.flush(socket, copy);
     this.#flushedBytes += length;
+    this.#noteTaken();
     bytesToClient.value += length;
     this.wroteAt = this.#host.clock.now();
+  }
+
+  // Kept for when the socket is gone.
+  #noteTaken(): void {
+    if (this.#socket.writableLength === 0) this.#takenBytes = this.#flushedBytes;
   }
 
   keepAlive(): void {
@@ -288,6 +294,7 @@ export class TcpLink implements Link, Sweepable, AtTheTurnstile {
   }
 
   drained(): void {
+    this.#noteTaken();
     this.owner?.linkDrained(this);
   }
 

@@ -27,10 +27,17 @@ export class PacedTlsSocket extends TLSSocket {
   #budget = SMALL_BUDGET;
   // Of the write that is under way in pieces, what has left.
   #paced = 0;
+  // When it was destroyed: after that its stream counts what it drops as if it had left.
+  #dropped = -1;
 
-  /** Like `writableLength`, less what has left of the write that is under way. */
+  /** Like `writableLength`, less what has left of the write that is under way. Of a destroyed socket: what never left. */
   get untakenBytes(): number {
-    return this.writableLength - this.#paced;
+    return this.#dropped >= 0 ? this.#dropped : this.writableLength - this.#paced;
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#dropped = this.untakenBytes;
+    super._destroy(error, done);
   }
 
   override _write(chunk: unknown, encoding: BufferEncoding, done: Done): void {

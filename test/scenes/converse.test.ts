@@ -88,6 +88,7 @@ class Conversation {
 
   /** One more message each way; then all of them are there, each once, and those of one sender in their order. */
   async bothWays(when: string): Promise<void> {
+    await nextSecond();
     this.clientSays(`to the page, ${when}`);
     await this.#chat.waitFor(`to the page, ${when}`);
     await this.#chat.say(`from the page, ${when}`);
@@ -95,8 +96,8 @@ class Conversation {
     this.#received.push((await this.#client.expect(/<body>/)).text("body")!);
     await this.#client.fence();
     assert.deepEqual([...this.#received, ...this.#client.takeBodies()], this.#fromPage);
-    // Between the two, converse.js sorts by the archive's time, and Prosody's is in whole seconds. What the archive and the
-    // stream bring at once it may show in another order first.
+    // Between the two senders, converse.js sorts by the archive's time. What the archive and the stream bring at once it may
+    // show in another order first.
     const own = (text: string) => text.startsWith("from the page");
     const ordered = (shown: string[]) => [shown.filter((text) => !own(text)), shown.filter(own)];
     const expected = [this.#fromClient, this.#fromPage];
@@ -108,6 +109,16 @@ class Conversation {
     );
     assert.deepEqual(ordered(await this.#chat.shown()), expected);
   }
+}
+
+/**
+ * What a page finds in Prosody's archive has a time in whole seconds, what the stream brought has the time when it came. By
+ * these converse.js sorts: of two messages of one second, the one from the archive stands first.
+ */
+async function nextSecond(): Promise<void> {
+  const second = () => Math.floor(Date.now() / 1000);
+  const last = second();
+  await until(() => second() > last, "the archive's next second");
 }
 
 /** Over WebSocket it resolves when the page has found out: its next connection has failed. */

@@ -98,9 +98,9 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
   }
 
   get takenBytes(): number {
-    // A destroyed socket counts what it drops as if it had left. A ping before it counts as not taken, for a moment.
-    if (!this.#socket.destroyed)
-      this.#takenBytes = Math.max(this.#takenBytes, this.#flushedBytes - untakenBytes(this.#socket));
+    const untaken = untakenBytes(this.#socket);
+    // A ping before it counts as not taken, for a moment.
+    if (untaken !== null) this.#takenBytes = Math.max(this.#takenBytes, this.#flushedBytes - untaken);
     return this.#takenBytes;
   }
 
@@ -130,8 +130,14 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
     if (bytes === null || this.#ws.readyState !== WebSocket.OPEN || !this.#socket.writable) return;
     this.#socket.write(bytes);
     this.#flushedBytes += bytes.length;
+    this.#noteTaken();
     bytesToClient.value += bytes.length;
     this.wroteAt = this.#host.clock.now();
+  }
+
+  // Kept for when the socket is gone.
+  #noteTaken(): void {
+    if (this.#socket.writableLength === 0) this.#takenBytes = this.#flushedBytes;
   }
 
   keepAlive(): void {
@@ -257,6 +263,7 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
   }
 
   drained(): void {
+    this.#noteTaken();
     this.owner?.linkDrained(this);
   }
 
