@@ -24,12 +24,36 @@ export function clientAddress(peer: string, value: string | undefined, by: Forwa
 
 // RFC 7239 §4: elements separated by commas, pairs by semicolons; either may stand inside quotes.
 function forwardedFor(value: string): string[] {
-  const elements = value.match(/(?:[^,"]|"(?:[^"\\]|\\.)*")+/g) ?? [];
-  return elements.map((element) => {
-    const pair = (element.match(/(?:[^;"]|"(?:[^"\\]|\\.)*")+/g) ?? []).find((text) => /^\s*for\s*=/i.test(text));
+  return split(value, ",").map((element) => {
+    const pair = split(element, ";").find((text) => /^\s*for\s*=/i.test(text));
     const node = pair?.slice(pair.indexOf("=") + 1).trim() ?? "";
     return node.startsWith('"') && node.endsWith('"') ? node.slice(1, -1).replace(/\\(.)/g, "$1") : node;
   });
+}
+
+/**
+ * Splits outside of quotes, from the right: a quote that a client leaves open on the left would turn inside out what the
+ * balancer has written behind it, and have the client's own words read in its place.
+ */
+function split(text: string, separator: string): string[] {
+  const parts: string[] = [];
+  let end = text.length;
+  let quoted = false;
+  for (let p = text.length - 1; p >= 0; p--) {
+    if (text[p] === '"') quoted = !quoted || isEscaped(text, p);
+    else if (!quoted && text[p] === separator) {
+      parts.push(text.slice(p + 1, end));
+      end = p;
+    }
+  }
+  parts.push(text.slice(0, end));
+  return parts.reverse();
+}
+
+function isEscaped(text: string, at: number): boolean {
+  let from = at;
+  while (text[from - 1] === "\\") from--;
+  return (at - from) % 2 === 1;
 }
 
 /** `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::1`, `[2001:db8::1]` and `[2001:db8::1]:4711` (RFC 7239 §6). */

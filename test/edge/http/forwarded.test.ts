@@ -42,3 +42,19 @@ test("Forwarded is read as RFC 7239 writes it", () => {
   assert.equal(forwarded("proto=https"), "10.0.0.1");
   assert.equal(forwarded('for="unfinished'), "10.0.0.1");
 });
+
+test("quotes that a client leaves open do not reach into what the balancer has written", () => {
+  const balancer = 'for="[2001:db8::9]:4711";proto=https';
+  for (const claim of [
+    'for=192.0.2.1;x="',
+    'for=192.0.2.1;x="\\',
+    'for=192.0.2.1;x="a, for=192.0.2.2;y="',
+    'for="192.0.2.1", "',
+    "for=192.0.2.1;x=\\",
+    '",for=10.0.0.9;x="',
+  ]) {
+    assert.equal(forwarded(`${claim}, ${balancer}`), "2001:db8::9", claim);
+    assert.equal(forwarded(`${claim}, ${balancer}, for="10.0.0.2:443"`), "2001:db8::9", claim);
+  }
+  assert.equal(forwarded('for=203.0.113.7;host="a\\",for=192.0.2.1"'), "203.0.113.7");
+});
