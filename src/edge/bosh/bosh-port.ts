@@ -6,7 +6,7 @@ import type { FramerLimits } from "../../xmpp/framer.ts";
 import { FramingError } from "../../xmpp/framing-error.ts";
 import { domainKey } from "../../xmpp/jid.ts";
 import type { Admission } from "../admission.ts";
-import { readBody } from "../http/body.ts";
+import { contentEncoding, readBody } from "../http/body.ts";
 import { mayConnect } from "../http/origins.ts";
 import { answer, type HttpRoute, httpRefused } from "../http/route.ts";
 import { bytesFromClient } from "../links.ts";
@@ -66,8 +66,8 @@ export class BoshPort implements HttpRoute {
     const cors: Readonly<Record<string, string>> =
       origin === undefined ? {} : { "Access-Control-Allow-Origin": origin, Vary: "Origin" };
     if (request.method === "OPTIONS") return preflight(response, cors);
-    const encoding = request.headers["content-encoding"] ?? "identity";
-    if (encoding !== "identity" && encoding !== "gzip") {
+    const encoding = contentEncoding(request);
+    if (encoding === null) {
       httpRefused.inc("encoding");
       return answer(response, 415, "gzip or no encoding", { ...cors, "Accept-Encoding": "gzip", Connection: "close" });
     }

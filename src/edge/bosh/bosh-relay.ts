@@ -6,6 +6,7 @@ import type { Log } from "../../base/log.ts";
 import { meter } from "../../base/meter.ts";
 import type { Seat } from "../../base/seat.ts";
 import type { Endpoint } from "../../session/ports.ts";
+import { contentEncoding } from "../http/body.ts";
 import { hasBody } from "../http/http-connection.ts";
 import { answer, type HttpRoute, httpRefused } from "../http/route.ts";
 import { sidIn } from "./body.ts";
@@ -124,7 +125,7 @@ export class BoshRelay implements HttpRoute {
 
 /** Looks at how a body begins, and leaves the request as if nothing of it had been read. */
 function peek(request: IncomingMessage, look: (soFar: Buffer) => void): void {
-  const gzip = request.headers["content-encoding"] === "gzip";
+  const gzip = contentEncoding(request) === "gzip";
   const enough = gzip ? PEEK_GZIP_BYTES : PEEK_BYTES;
   let read: Buffer = Buffer.alloc(0);
   const onReadable = (): void => {

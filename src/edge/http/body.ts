@@ -3,6 +3,13 @@ import type { IncomingMessage } from "node:http";
 /** "aborted": the client went away before its body was complete. */
 export type BodyTaker = (body: Buffer | "too-large" | "aborted") => void;
 
+/** How the body of a request is coded; null: in a way that is not read here. */
+export function contentEncoding({ headers }: IncomingMessage): "identity" | "gzip" | null {
+  const name = headers["content-encoding"]?.toLowerCase() ?? "identity"; // RFC 9110 §8.4.1
+  if (name === "x-gzip") return "gzip"; // §8.4.1.3
+  return name === "identity" || name === "gzip" ? name : null;
+}
+
 export interface BodyLimit {
   readonly maxBytes: number;
   /** Asked once, when more comes than that: how much may it be, seeing what has come so far? */

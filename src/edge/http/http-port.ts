@@ -116,7 +116,9 @@ export class HttpPort {
       request.headers.upgrade?.toLowerCase() === "websocket" &&
       pathOf(request) === this.#upgrade.path &&
       hasOneHost(request) &&
-      request.method === "GET"
+      request.method === "GET" &&
+      // An answer that is still due would come out between the messages (RFC 9110 §7.8).
+      connectionOf(request)?.idle === true
     );
   }
 
@@ -138,7 +140,8 @@ export class HttpPort {
   // What is not HTTP, or too much of it (RFC 9112 §3, RFC 6585 §5).
   #refuse(error: Error & { code?: string }, socket: Socket): void {
     const tooLarge = error.code === "HPE_HEADER_OVERFLOW";
-    if (error.code !== "ECONNRESET") httpRefused.inc(tooLarge ? "header_size" : "malformed");
+    // What the parser says; any other error is the connection's, which is gone.
+    if (error.code?.startsWith("HPE_")) httpRefused.inc(tooLarge ? "header_size" : "malformed");
     const connection = (socket as HttpSocket)[CONNECTION];
     if (!socket.writable || connection === undefined || !connection.idle) return void socket.destroy();
     const status = tooLarge ? "431 Request Header Fields Too Large" : "400 Bad Request";
@@ -192,5 +195,6 @@ function clientOf(request: IncomingMessage, { init }: HttpConnection): Endpoint 
   if (init.forwarded === null) return init.client;
   const value = request.headers[init.forwarded.header];
   const address = clientAddress(init.client.address, Array.isArray(value) ? value.join(",") : value, init.forwarded);
-  return address === init.client.address ? init.client : { address, port: 0 };
+  // A balancer's connection is nobody's own, also where its header is missing: it has the requests of many clients.
+  return { address, port: 0 };
 }

@@ -230,6 +230,11 @@ test("a compressed request is read like any other", async (t) => {
   await core.expect(/small/);
   core.message("x");
   assert.deepEqual(bodies(await held), ["x"]);
+  for (const name of ["GZIP", "x-gzip"]) {
+    const body = gzipSync(client.request(++client.rid, message(name)));
+    void client.channel.send(body, { "Content-Encoding": name });
+    await core.expect(new RegExp(`>${name}<`));
+  }
 });
 
 test("compressed bodies that are bombs, cut off, followed by something or no gzip are refused", async (t) => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RawHttp } from "../../support/raw-http.ts";
 import { until, Wire } from "../../support/wire.ts";
+import { bodies, bosh, message, Pipe } from "../bosh/peer.ts";
 
 test("a path that does not exist is answered 404, and the connection goes on", async (t) => {
   const wire = await Wire.start(t);
@@ -79,6 +80,20 @@ test("a WebSocket needs the subprotocol xmpp, version 13 and an origin that may 
     if (reason !== null) assert.ok((await wire.edge.metric("breakwater_http_refused_total", { reason })) > 0);
     http.drop();
   }
+});
+
+test("behind a request that still waits for its answer there is no WebSocket: the answer would end up in it", async (t) => {
+  const { wire, login } = await bosh(t);
+  const { client, core } = await login();
+  const pipe = new Pipe(wire.edge.http);
+  const held = pipe.send(client.request(++client.rid, message("held")));
+  await core.expect(/held/);
+  const good = [...HANDSHAKE, "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: xmpp"];
+  const upgrade = pipe.write(`${good.join("\r\n")}\r\n\r\n`);
+  core.message("for the request");
+  assert.deepEqual(bodies(await held), ["for the request"]);
+  assert.equal((await upgrade).status, 426);
+  pipe.drop();
 });
 
 test("a connection takes as many requests as the configuration says", async (t) => {
