@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
 import ipaddr from "ipaddr.js";
 import { loadConfig } from "../config/load.ts";
@@ -22,13 +23,25 @@ const SERVICES: Partial<Record<Listener["kind"], { name: string; priority: numbe
 
 /** `breakwater dns`: prints what the zone of each domain needs. Returns the exit code. */
 export function dns(options: { config: string; target: string }): number {
+  const target = hostName(options.target);
+  if (target === null) {
+    process.stderr.write(`breakwater: --target ${options.target} is no host name: write it as xmpp.example.org\n`);
+    return EXIT.usage;
+  }
   const loaded = loadConfig(options.config);
   if (loaded instanceof ConfigMistakes) return tellMistakes(loaded);
-  process.stdout.write(dnsRecords(loaded.config, options.target));
+  process.stdout.write(dnsRecords(loaded.config, target));
   return EXIT.ok;
 }
 
-/** Zone file lines for every domain; `target` is the name under which clients reach the edge. */
+/** As it stands in addresses; null: it cannot be the target of a record (RFC 2782), as an address of a machine cannot. */
+function hostName(text: string): string | null {
+  const name = domainToASCII(text.replace(/\.$/, ""));
+  const isName = name.length <= 253 && /^(?:(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.|$))+$/.test(name) && !name.endsWith(".");
+  return isName && isIP(name) === 0 ? name : null;
+}
+
+/** Zone file lines for every domain; `target` is the name under which clients reach the edge, in ASCII. */
 export function dnsRecords(config: Config, target: string): string {
   const host = nameOf(target);
   const zones = config.domains.map(({ name }) => {
@@ -39,12 +52,13 @@ export function dnsRecords(config: Config, target: string): string {
 }
 
 function serviceRecords({ listeners }: Config, domain: string, host: string): string[] {
-  return listeners.filter(isReached).flatMap(({ kind, listen }) => {
+  const records = listeners.filter(isReached).flatMap(({ kind, listen }) => {
     const service = SERVICES[kind];
     return service
       ? [record(`${service.name}._tcp.${domain}`, `SRV ${service.priority} 0 ${listen.port} ${host}`)]
       : [];
   });
+  return [...new Set(records)]; // one port on two addresses
 }
 
 /** XEP-0156 §5: for clients that cannot ask for host-meta. */

@@ -2,8 +2,8 @@ import { messageOf } from "../base/errors.ts";
 import { nearest } from "../config/mistakes.ts";
 import { EXIT } from "./exit-codes.ts";
 
-const COMMANDS = ["run", "drain", "check", "dns", "completion"];
-const FLAGS = ["config", "rate", "to", "abort", "print", "target", "help", "version"];
+const COMMANDS = ["run", "drain", "upgrade", "check", "dns", "completion"];
+const FLAGS = ["config", "pid-file", "rate", "to", "abort", "launcher", "print", "target", "help", "version"];
 
 /** Ends the process with what is wrong about the command line, and with what was probably meant. */
 export function tellUsage(message: string, args: readonly string[]): never {

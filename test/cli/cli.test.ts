@@ -24,6 +24,7 @@ test("a wrong command line ends with 64 and says what was probably meant", async
     return err.split("\n")[0];
   };
   assert.equal(await told("rum"), "breakwater: unknown command rum; did you mean run?");
+  assert.equal(await told("upgrad"), "breakwater: unknown command upgrad; did you mean upgrade?");
   assert.equal(await told("check", "--confg", "x"), "breakwater: unknown argument confg; did you mean --config?");
   assert.equal(await told("check", "--config"), "breakwater: Not enough arguments following: config");
   assert.equal(await told(), "breakwater: Which command?");

@@ -66,4 +66,28 @@ test("breakwater dns prints them", async (t) => {
   const { code, out } = await breakwater("dns", "--config", file, "--target", "edge.example.org");
   assert.equal(code, 0);
   assert.match(out, /^; example\.org\n/);
+  const same = await breakwater("dns", "--config", file, "--target", "Edge.example.org.");
+  assert.equal(same.out, out);
+});
+
+test("a target that no record may have is refused", async (t) => {
+  const { file } = await configFile(t);
+  for (const target of ["https://edge.example.org", "192.0.2.1", "2001:db8::1", "edge example", "edge..example", ""]) {
+    const { code, out, err } = await breakwater("dns", "--config", file, "--target", target);
+    assert.deepEqual([code, out], [64, ""], target);
+    assert.match(err, /--target|argument/, target);
+  }
+});
+
+test("one port on several addresses is one record", () => {
+  const listeners = `
+  - { kind: starttls, listen: "192.0.2.1:5222" }
+  - { kind: starttls, listen: "[2001:db8::1]:5222" }
+  - { kind: starttls, listen: "[2001:db8::1]:5322" }`;
+  assert.deepEqual(records(text(listeners)).slice(0, 4), [
+    "; example.org",
+    "_xmpp-client._tcp.example.org. 3600 IN SRV 10 0 5222 edge.example.org.",
+    "_xmpp-client._tcp.example.org. 3600 IN SRV 10 0 5322 edge.example.org.",
+    "",
+  ]);
 });
