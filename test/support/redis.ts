@@ -81,7 +81,7 @@ export class RedisServer {
       tls ? `port 0\ntls-port ${this.port}` : `port ${this.port}`,
       files ? `tls-cert-file ${files.cert}\ntls-key-file ${files.key}\ntls-ca-cert-file ${files.ca}` : "",
       `dir ${this.#program.dir}`,
-      cluster ? `cluster-enabled yes\ncluster-port ${this.busPort}\ncluster-node-timeout 1000` : "",
+      cluster ? `cluster-enabled yes\ncluster-port ${this.busPort}\ncluster-node-timeout 3000` : "",
       sentinelOf
         ? `sentinel monitor main ${sentinelOf.host} ${sentinelOf.port} 1
 sentinel down-after-milliseconds main 200
