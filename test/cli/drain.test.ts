@@ -8,6 +8,9 @@ import { type TestContext, test } from "node:test";
 import { until } from "../support/wire.ts";
 import { breakwater, configFile, freePort, MAIN, Running, running } from "./support.ts";
 
+/** So many go in no less than three minutes, at the slowest rate: whatever a busy machine takes for a command. */
+const MANY = 20;
+
 /** A running edge with a control socket, and clients that have connected and say nothing. */
 async function scene(t: TestContext, { clients = 0, drain = "{}" } = {}) {
   const { file, opsPort, text } = await configFile(t, `drain: ${drain}\nsession: { open_timeout: 300 }\n`);
@@ -40,14 +43,15 @@ async function client(t: TestContext, port: number): Promise<Socket> {
 test("drain lets all clients go, tells how it goes, and the edge stays until SIGTERM or --abort", async (t) => {
   const { file, port, edge, sockets, readiness } = await scene(t, { clients: 30 });
   const gone = Promise.all(sockets.map((socket) => once(socket, "close")));
-  const { code, out, err } = await breakwater("drain", "-c", file, "--rate", "20/s");
+  const { code, out, err } = await breakwater("drain", "-c", file, "--rate", "10/s");
   assert.deepEqual({ code, err }, { code: 0, err: "" });
   const lines = out.trimEnd().split("\n");
-  assert.match(lines[0]!, /^ {2}3 % {2}29 of 30 clients left, 20\/s, about 2 s$/);
+  // The first goes at once, the others by the clock.
+  assert.match(lines[0]!, /^ {2}3 % {2}29 of 30 clients left, 10\/s, about 4 s$/);
   const left = lines.slice(0, -2).map((line) => Number(/(\d+) of 30 clients left/.exec(line)![1]));
   assert.ok(left.length >= 2 && left.every((count, i) => i === 0 || count < left[i - 1]!), out);
   const [, seconds] = /^drained 30 connected clients in (\S+) s\. .* 30 heard of a shutdown\.$/.exec(lines.at(-2)!)!;
-  assert.ok(Number(seconds) >= 1.4, `29 gaps of 50 ms and more: ${seconds} s`);
+  assert.ok(Number(seconds) >= 2.9, `29 gaps of 100 ms and more: ${seconds} s`);
   assert.match(lines.at(-1)!, /^The edge runs and lets nobody in: stop it \(SIGTERM\), or .* --abort\.$/);
   await gone;
   assert.match(await readiness(), /the edge is drained; breakwater drain --abort/);
@@ -74,13 +78,15 @@ test("the log tells the beginning, every tenth and the end", async (t) => {
     rest.map(({ event, percent, left }) => [event, percent, left]),
     [10, 20, 30, 40, 50, 60, 70, 80, 90, 100].map((percent) => ["drain goes on", percent, 20 - percent / 5]),
   );
-  assert.deepEqual([end.event, end.redirected, end.took_s], ["drained, nobody is let in", 20, 0]);
+  assert.deepEqual([end.event, end.redirected], ["drained, nobody is let in", 20]);
+  const seconds = (Date.parse(end.time) - Date.parse(first.time)) / 1000;
+  assert.ok(Math.abs(end.took_s - seconds) <= 1, `${end.took_s} s: ${seconds} s lie between the lines`);
 });
 
 test("an abort ends the command that shows the drain, and those who are left stay", async (t) => {
-  const { file, sockets, metric } = await scene(t, { clients: 5 });
+  const { file, sockets, metric } = await scene(t, { clients: MANY });
   const shown = running(t, "drain", "-c", file, "--rate", "0.1");
-  await until(async () => (await metric("breakwater_drain_clients_left")) === 4, "it has begun");
+  await until(async () => (await metric("breakwater_drain_clients_left")) > 0, "it has begun");
   const second = running(t, "drain", "-c", file, "--rate", "100");
   await until(() => second.err.includes("already"), "the second command shows it, too");
   assert.match(second.err, /^breakwater: a drain is under way already; --rate and --to have no effect on it$/m);
@@ -90,33 +96,36 @@ test("an abort ends the command that shows the drain, and those who are left sta
     assert.equal(code, 69);
     assert.match(err, /^breakwater: the drain was aborted: clients are let in again$/m);
   }
-  assert.equal(sockets.filter(({ closed }) => !closed).length, 4);
+  const stay = await metric("breakwater_connections");
+  assert.ok(stay > MANY / 2, `${stay} of ${MANY}`);
+  await until(() => sockets.filter(({ closed }) => !closed).length === stay, "they stay");
 });
 
 test("a command that is interrupted leaves the drain alone and says so", async (t) => {
-  const { file, metric } = await scene(t, { clients: 5 });
+  const { file, metric } = await scene(t, { clients: MANY });
   const shown = running(t, "drain", "-c", file, "--rate", "0.1");
-  await until(() => shown.out.includes("4 of 5"), "it shows the drain");
+  await until(() => shown.out.includes(`${MANY - 1} of ${MANY}`), "it shows the drain");
   shown.signal("SIGINT");
   const { code, err } = await shown.ended;
   assert.equal(code, 130);
   assert.match(err, /the drain goes on: breakwater drain shows it, breakwater drain --abort lets clients in again/);
-  assert.equal(await metric("breakwater_drain_clients_left"), 4);
+  const left = await metric("breakwater_drain_clients_left");
+  assert.ok(left > MANY / 2 && left < MANY, `${left} of ${MANY} are left: it was neither aborted nor hurried`);
 });
 
 test("on a terminal there is a bar, and Ctrl-C asks whether to abort", async (t) => {
-  const { file, metric } = await scene(t, { clients: 5 });
+  const { file, metric } = await scene(t, { clients: MANY });
   const command = `exec ${process.execPath} ${MAIN} drain -c ${file} --rate 0.1`;
   const terminal = spawn("script", ["-qec", command, "/dev/null"]);
   t.after(() => terminal.kill("SIGKILL"));
   const shown = new Running(terminal);
-  await until(() => shown.out.includes("4 of 5"), "it shows the drain");
-  assert.match(shown.out, /\[######\.{24}\] {2}20 % {2}4 of 5 clients left/);
+  await until(() => shown.out.includes(`${MANY - 1} of ${MANY}`), "it shows the drain");
+  assert.match(shown.out, /\[#\.{29}\] {2} 5 % {2}19 of 20 clients left/);
   terminal.stdin.write("\u0003");
   await until(() => shown.out.includes("[y/N]"), "it asks");
   terminal.stdin.write("n\r");
   const before = shown.out.length;
-  await until(() => shown.out.slice(before).includes("4 of 5"), "it goes on");
+  await until(() => shown.out.slice(before).includes(`of ${MANY} clients left`), "it goes on");
   terminal.stdin.write("\u0003");
   await until(() => shown.out.slice(before).includes("[y/N]"), "it asks again");
   terminal.stdin.write("y\r");
@@ -127,9 +136,9 @@ test("on a terminal there is a bar, and Ctrl-C asks whether to abort", async (t)
 });
 
 test("SIGTERM in the middle of a drain ends it in drain.timeout", async (t) => {
-  const { file, edge, metric } = await scene(t, { clients: 5, drain: "{ timeout: 1 }" });
+  const { file, edge, metric } = await scene(t, { clients: MANY, drain: "{ timeout: 1 }" });
   const shown = running(t, "drain", "-c", file, "--rate", "0.1");
-  await until(async () => (await metric("breakwater_drain_clients_left")) === 4, "it has begun");
+  await until(async () => (await metric("breakwater_drain_clients_left")) > 0, "it has begun");
   edge.signal("SIGTERM");
   assert.equal((await edge.ended).code, 0);
   assert.notEqual((await shown.ended).code, null);

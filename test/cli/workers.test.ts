@@ -6,6 +6,7 @@ import { connect as connectTls } from "node:tls";
 import { RawClient } from "../support/clients/raw-client.ts";
 import { type EdgeOptions, type SpawnedEdge, spawnEdge } from "../support/edge.ts";
 import { FakeCore } from "../support/fake-core.ts";
+import { Scratch } from "../support/scratch.ts";
 import { breakwater } from "./support.ts";
 
 const SECRET = 'stream_management: { resume_secret: "what all workers know and nobody else" }';
@@ -86,11 +87,31 @@ async function replaced(edge: SpawnedEdge, count: number, workers: number): Prom
 
 test("a worker that is killed while it starts is replaced when another one serves", async (t) => {
   const core = await FakeCore.listen();
-  const edge = await spawnEdge({ core, config: `workers: 2\n${SECRET}\n` });
+  // The second of all workers stands still before it has begun; those after it do not.
+  const scratch = new Scratch("second-worker");
+  const preload = scratch.path("preload.mjs");
+  const seats = JSON.stringify(scratch.path("seat"));
+  writeFileSync(
+    preload,
+    `import { mkdirSync } from "node:fs";
+const takes = (n) => {
+  try {
+    mkdirSync(${seats} + n);
+    return true;
+  } catch {
+    return false;
+  }
+};
+if (process.argv.includes("worker") && !takes(1) && takes(2)) process.kill(process.pid, "SIGSTOP");
+`,
+  );
+  const env = { NODE_OPTIONS: `--import=${preload}` };
+  const edge = await spawnEdge({ core, config: `workers: 2\n${SECRET}\n`, env });
   t.after(async () => {
     for (const pid of workersOf(edge)) end(pid);
     end(edge.pid);
     await core.close();
+    scratch.remove();
   });
   const first = logged(edge, "worker started").map(({ pid }) => pid);
   assert.equal(first.length, 1, "the second has just begun");

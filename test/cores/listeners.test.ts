@@ -169,9 +169,9 @@ describe("an edge in front of ejabberd", () => {
   }
 });
 
-/** What `attempt` answers as soon as it does not fail; its last error after 15 s. */
+/** What `attempt` answers as soon as it does not fail; its last error after a minute. */
 async function until<T>(attempt: () => Promise<T>): Promise<T> {
-  for (const end = Date.now() + 15_000; ; ) {
+  for (const end = Date.now() + 60_000; ; ) {
     try {
       return await attempt();
     } catch (error) {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startEjabberd, startProsody } from "../support/cores/index.ts";
 import { startEdge } from "../support/edge.ts";
+import { until } from "../support/wire.ts";
 
 test("an ejabberd that offers channel binding and EXTERNAL is refused with the settings that mend it", async (t) => {
   const core = await startEjabberd({ tls: true, channelBinding: true });
@@ -50,8 +51,5 @@ test("a core that is down does not keep the edge from starting; it is not ready,
   assert.equal(answer.status, 503);
   assert.match(await answer.text(), /core \\"main\\" \(tcp:.*cannot be reached/);
   await core.restart();
-  for (const end = Date.now() + 15_000; (await ready()).status !== 200; ) {
-    assert.ok(Date.now() < end, "the edge finds the core again by itself");
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  await until(async () => (await ready()).status === 200, "the edge finds the core again by itself");
 });

@@ -18,7 +18,7 @@ for (const kind of ALL_CORES) {
     let other: SpawnedEdge;
     let bob: RawClient;
     const account = (edge: SpawnedEdge, user: string): LoginOptions => {
-      return { port: edge.plaintext, domain: core.domain, user, password: "pw", resource: "phone", patienceMs: 30_000 };
+      return { port: edge.plaintext, domain: core.domain, user, password: "pw", resource: "phone", patienceMs: 60_000 };
     };
 
     before(async () => {

@@ -41,6 +41,8 @@ export interface EdgeOptions {
   loop?: Loop;
   /** Of an edge in this process that is one of several. It has no metrics. */
   seat?: Seat;
+  /** Of an edge in a process of its own, beside what this one has. */
+  env?: Readonly<Record<string, string>>;
 }
 
 /** A running edge of the test's own, with everything on free ports of loopback. */
@@ -170,7 +172,7 @@ export interface SpawnedEdge extends EdgePorts {
 export async function spawnEdge(options: EdgeOptions): Promise<SpawnedEdge> {
   const ports = await freePorts(...KINDS, "ops");
   const { scratch, configFile, ca } = edgeFiles(options, ports);
-  return await spawnWith({ scratch, configFile, ca, ports });
+  return await spawnWith({ scratch, configFile, ca, ports, env: options.env ?? {} });
 }
 
 interface EdgePlace {
@@ -178,16 +180,18 @@ interface EdgePlace {
   readonly configFile: string;
   readonly ca: string;
   readonly ports: EdgePorts;
+  readonly env: Readonly<Record<string, string>>;
 }
 
 async function spawnWith(place: EdgePlace, wait: "listens" | "ready" = "ready"): Promise<SpawnedEdge> {
-  const { scratch, configFile, ca, ports } = place;
+  const { scratch, configFile, ca, ports, env } = place;
   const launcher = join(import.meta.dirname, "../../bin/breakwater");
   const pidFile = scratch.path("edge.pid");
   const logFile = scratch.path("edge.log");
   const output = openSync(logFile, "a");
   const child = spawn(launcher, ["run", "--config", configFile, "--pid-file", pidFile], {
     stdio: ["ignore", output, output],
+    env: { ...process.env, ...env },
   });
   closeSync(output);
   const exited = new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code)));

@@ -5,16 +5,9 @@ import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { meter } from "../../src/base/meter.ts";
 import { developmentCertificate } from "../../src/tls/development-certificate.ts";
+import { until } from "../support/wire.ts";
 import { DOMAIN, Place, place } from "./place.ts";
 import { echo, stay, tlsServer, visit } from "./support.ts";
-
-/** Waits until `fact` holds. The kernel tells of changes when it likes. */
-async function until(fact: () => boolean): Promise<void> {
-  for (const patience = Date.now() + 10_000; !fact(); ) {
-    assert.ok(Date.now() < patience, "waited ten seconds");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 /** The value of a series of this domain. */
 function metric(name: string, labels: Record<string, string>): number | undefined {
@@ -50,10 +43,11 @@ test("files that are renamed into place are noticed at once, and used when they 
   writeFileSync(at.path("new.key"), next.key);
   renameSync(at.path("new.crt"), at.path("tls.crt"));
   renameSync(at.path("new.key"), at.path("tls.key"));
+  // The kernel tells of changes when it likes. In all of the test's patience no minute passes, after which it would look by itself.
   await until(() => {
-    at.clock.advance({ ms: 10 });
+    at.clock.advance({ ms: 4 });
     return at.used.length === 2;
-  });
+  }, "they are used");
   assert.equal(at.last.chain, next.certificate);
   assert.equal(at.logged("certificate refused, the old one stays in use").length, 0);
 });

@@ -45,7 +45,7 @@ class End {
   }
 }
 
-describe("weak link", { timeout: 30_000 }, () => {
+describe("weak link", { timeout: 300_000 }, () => {
   let server: Server;
   const accepted: End[] = [];
   let waiting: ((end: End) => void) | null = null;

@@ -65,7 +65,7 @@ export class Peer {
   }
 
   async nextFrame(op: number): Promise<{ compressed: boolean; payload: Buffer }> {
-    const patience = setTimeout(() => this.socket.destroy(), 10_000);
+    const patience = setTimeout(() => this.socket.destroy(), 60_000);
     for (;;) {
       const at = this.frames.findIndex((one) => one.op === op);
       if (at >= 0) {

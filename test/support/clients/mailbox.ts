@@ -1,5 +1,5 @@
 /** How long a test waits for what should come at once. Generous: the machine may be busy. */
-export const PATIENCE_MS = 20_000;
+export const PATIENCE_MS = 60_000;
 
 interface Waiter<T> {
   readonly wants: (item: T) => boolean;

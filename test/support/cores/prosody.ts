@@ -5,7 +5,7 @@ import { freePorts } from "./ports.ts";
 import { streamsAnswer, type Target } from "./probe.ts";
 import { Program, systemAccount } from "./program.ts";
 
-const START_LIMIT_MS = 30_000;
+const START_LIMIT_MS = 60_000;
 
 /** Starts Debian's Prosody. Ready when every c2s listener answers a stream. */
 export async function startProsody(options: CoreOptions = {}): Promise<Prosody> {
