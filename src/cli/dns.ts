@@ -35,7 +35,7 @@ export function dns(options: { config: string; target: string }): number {
 }
 
 /** As it stands in addresses; null: it cannot be the target of a record (RFC 2782), as an address of a machine cannot. */
-function hostName(text: string): string | null {
+export function hostName(text: string): string | null {
   const name = domainToASCII(text.replace(/\.$/, ""));
   const isName = name.length <= 253 && /^(?:(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.|$))+$/.test(name) && !name.endsWith(".");
   return isName && isIP(name) === 0 ? name : null;
