@@ -194,6 +194,32 @@ describe("the quickstart's page in Chromium", { concurrency: true }, () => {
     });
   }
 
+  test("a copy of a tab over BOSH is a client of its own, and leaves the tab its session", async (t) => {
+    const edge = await startDemo(t, "ejabberd");
+    const page = await open(t, `${edge.pageUrl}chat?${new URLSearchParams({ as: ONE, transport: "bosh" })}`);
+    const client = await RawClient.login({ port: edge.tls, tls: "direct", ca: edge.ca, user: "user2", password: "pw" });
+    client.presence();
+    const tab = new Chat(page.mainFrame());
+    await tab.say("from the tab");
+    await client.expect(/from the tab/);
+    // A page opened by a page begins with a copy of its sessionStorage, like a duplicated tab.
+    const opened = page.context().waitForEvent("page");
+    await page.evaluate("void window.open(location.href)");
+    const copy = new Chat((await opened).mainFrame());
+    for (const when of ["once", "again"]) {
+      await copy.say(`from the copy, ${when}`);
+      await client.expect(new RegExp(`from the copy, ${when}`));
+      await tab.say(`from the tab, ${when}`);
+      await client.expect(new RegExp(`from the tab, ${when}`));
+      client.message(ONE, `for both, ${when}`);
+      await Promise.all([tab, copy].map((chat) => chat.waitFor(`for both, ${when}`)));
+    }
+    for (const end of ["core-closed", "link-lost"]) {
+      assert.equal(await metric(edge, `breakwater_sessions_closed_total{reason="${end}"}`), 0, end);
+    }
+    await client.end();
+  });
+
   test("its two accounts write to each other, also after a reload, and all of it comes from the edge", async (t) => {
     const edge = await startDemo(t, "prosody");
     const page = await open(t, "about:blank");

@@ -19,10 +19,19 @@ const chat = me && peer ? { singleton: true, auto_join_private_chats: [peer.jid]
  */
 function resourceOf(jid) {
   const key = `resource of ${jid}`;
-  const resource = sessionStorage.getItem(key) ?? `converse-${crypto.randomUUID().slice(0, 8)}`;
+  const before = sessionStorage.getItem(key);
+  if (before === null) forgetBosh(jid);
+  const resource = before ?? `converse-${crypto.randomUUID().slice(0, 8)}`;
   sessionStorage.removeItem(key); // a copy of this tab shall not find it
   window.addEventListener("pagehide", () => sessionStorage.setItem(key, resource));
   return resource;
+}
+
+/** A copy of a tab has the BOSH session that strophe.js keeps, too, and going on with it would end it for both. */
+function forgetBosh(jid) {
+  const key = "strophe-bosh-session";
+  const kept = JSON.parse(sessionStorage.getItem(key) ?? "{}");
+  if (kept.jid?.split("/")[0] === jid) sessionStorage.removeItem(key); // the other pane of the tab keeps its own
 }
 
 converse.plugins.add("breakwater-quickstart", {
