@@ -220,6 +220,22 @@ describe("the quickstart's page in Chromium", { concurrency: true }, () => {
     await client.end();
   });
 
+  test("from BOSH to WebSocket and back by the switch: no pane goes on with a session that is over", async (t) => {
+    const edge = await startDemo(t, "prosody");
+    const page = await open(t, `${edge.pageUrl}?transport=bosh`);
+    for (const transport of ["WebSocket", "BOSH"]) {
+      const [one, two] = await Promise.all([ONE, TWO].map((jid) => pane(page, jid)));
+      await one!.say(`before ${transport}`);
+      await two!.waitFor(`before ${transport}`);
+      await page.getByRole("link", { name: transport, exact: true }).click();
+      await page.waitForURL(`**/?transport=${transport.toLowerCase()}`);
+    }
+    const [one, two] = await Promise.all([ONE, TWO].map((jid) => pane(page, jid)));
+    await two!.say("on BOSH again");
+    await one!.waitFor("on BOSH again");
+    assert.equal(await metric(edge, 'breakwater_bosh_refused_total{condition="item-not-found"}'), 0);
+  });
+
   test("its two accounts write to each other, also after a reload, and all of it comes from the edge", async (t) => {
     const edge = await startDemo(t, "prosody");
     const page = await open(t, "about:blank");

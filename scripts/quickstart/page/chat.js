@@ -6,10 +6,10 @@ const query = new URLSearchParams(location.search);
 const me = accounts.find((account) => account.jid === query.get("as"));
 const peer = accounts.find((account) => account !== me);
 
-const service =
-  query.get("transport") === "bosh"
-    ? { bosh_service_url: `https://${location.host}${boshPath}` }
-    : { websocket_url: `wss://${location.host}${websocketPath}` };
+const overBosh = query.get("transport") === "bosh";
+const service = overBosh
+  ? { bosh_service_url: `https://${location.host}${boshPath}` }
+  : { websocket_url: `wss://${location.host}${websocketPath}` };
 const account = me ? { auto_login: true, jid: `${me.jid}/${resourceOf(me.jid)}`, password: me.password } : {};
 const chat = me && peer ? { singleton: true, auto_join_private_chats: [peer.jid] } : {};
 
@@ -20,14 +20,17 @@ const chat = me && peer ? { singleton: true, auto_join_private_chats: [peer.jid]
 function resourceOf(jid) {
   const key = `resource of ${jid}`;
   const before = sessionStorage.getItem(key);
-  if (before === null) forgetBosh(jid);
+  if (before === null || !overBosh) forgetBosh(jid);
   const resource = before ?? `converse-${crypto.randomUUID().slice(0, 8)}`;
   sessionStorage.removeItem(key); // a copy of this tab shall not find it
   window.addEventListener("pagehide", () => sessionStorage.setItem(key, resource));
   return resource;
 }
 
-/** A copy of a tab has the BOSH session that strophe.js keeps, too, and going on with it would end it for both. */
+/**
+ * A copy of a tab has the BOSH session that strophe.js keeps, too, and going on with it would end it for both. A tab that is on
+ * WebSocket for a while finds it dead, and has taken it for alive until then.
+ */
 function forgetBosh(jid) {
   const key = "strophe-bosh-session";
   const kept = JSON.parse(sessionStorage.getItem(key) ?? "{}");
