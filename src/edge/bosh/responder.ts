@@ -26,6 +26,8 @@ export class Responder {
   readonly #clock: Clock;
   readonly #out = new Pieces();
   #written = 0;
+  // Of these the ones that were forgotten, and that the client does not get.
+  #forgotten = 0;
   #reporting = false;
   // The last answer of a session that has ended, until somebody asks for it.
   #last: Buffer | null = null;
@@ -49,7 +51,7 @@ export class Responder {
   }
 
   get takenBytes(): number {
-    return this.#written - this.#out.bytes - this.requests.unprovenBytes;
+    return this.#written - this.#forgotten - this.#out.bytes - this.requests.unprovenBytes;
   }
 
   /** The connection of a request that waits for an answer is there. */
@@ -140,12 +142,14 @@ export class Responder {
 
   /** Forgets what waits for the client. */
   clear(): void {
+    this.#forgotten += this.#out.bytes;
     this.#out.clear();
   }
 
   /** And what it may not have. */
   recall(): void {
-    this.#out.clear();
+    this.clear();
+    this.#forgotten += this.requests.unprovenBytes;
     this.requests.forgetUnproven();
   }
 
