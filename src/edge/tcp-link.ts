@@ -167,6 +167,7 @@ export class TcpLink implements Link, Sweepable, AtTheTurnstile {
     if (this.#outbox.empty) return;
     const socket = this.#socket;
     if (this.#closed || socket.destroyed || !socket.writable) return this.#outbox.clear();
+    this.#noteTaken(); // of what was written before: this write may fail
     // An idle TLS socket encrypts before write returns; any other may keep the bytes, which are only borrowed.
     const copy = !this.#tls || socket.writableLength > 0;
     const length = this.#outbox.flush(socket, copy);

@@ -13,6 +13,11 @@ const REFILL = 4 * 1024;
 
 type Done = (error?: Error | null) => void;
 
+/** Node's TLS handle, and that of the connection below it; not in its documentation. */
+interface WrappedHandle {
+  readonly _parent?: { readonly writeQueueSize?: number };
+}
+
 /**
  * A server-side TLS socket that stays small after a burst. Node encrypts each write whole, into buffers of 16 KiB of
  * which a connection keeps as many as its largest write ever needed: 35 KB of an idle connection become 65 KB after one
@@ -27,22 +32,39 @@ export class PacedTlsSocket extends TLSSocket {
   #budget = SMALL_BUDGET;
   // Of the write that is under way in pieces, what has left.
   #paced = 0;
+  // The piece that is under way.
+  #piece = 0;
   // When it was destroyed: after that its stream counts what it drops as if it had left.
-  #dropped = -1;
+  #dropped: number | null = -1;
 
-  /** Like `writableLength`, less what has left of the write that is under way. Of a destroyed socket: what never left. */
-  get untakenBytes(): number {
-    return this.#dropped >= 0 ? this.#dropped : this.writableLength - this.#paced;
+  /**
+   * Like `writableLength`, less what the kernel has. Of a destroyed socket: what never left; null when nothing tells, as of
+   * one whose write failed.
+   */
+  get untakenBytes(): number | null {
+    return this.#dropped === -1 ? this.#untaken() : this.#dropped;
+  }
+
+  #untaken(): number {
+    const waiting = this.writableLength;
+    if (waiting === 0) return 0;
+    const left = waiting - this.#paced;
+    // Node tells in the next turn that a piece has left, the handle below at once.
+    const { _parent: below } = (this as unknown as { _handle?: WrappedHandle | null })._handle ?? {};
+    return below?.writeQueueSize === 0 ? left - this.#piece : left;
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#dropped = this.untakenBytes;
+    // A write that has failed is counted nowhere any more: neither by the stream nor below.
+    const knows = error === null || (error as NodeJS.ErrnoException).syscall === "read";
+    this.#dropped = knows ? this.#untaken() : null;
     super._destroy(error, done);
   }
 
   override _write(chunk: unknown, encoding: BufferEncoding, done: Done): void {
     if (Buffer.isBuffer(chunk) && chunk.length > SMALL_BYTES) return this.#pace(chunk, true, done);
     if (this.#budget > 0) this.#budget = Math.min(SMALL_BUDGET, this.#budget + REFILL);
+    this.#piece = Buffer.isBuffer(chunk) ? chunk.length : 0;
     super._write(chunk, encoding, done);
   }
 
@@ -56,6 +78,7 @@ export class PacedTlsSocket extends TLSSocket {
 
   #pace(bytes: Buffer, borrowed: boolean, done: Done): void {
     const size = this.#budget > 0 ? SMALL_BYTES : LARGE_BYTES;
+    this.#piece = Math.min(bytes.length, size);
     if (bytes.length <= size) {
       return super._write(bytes, "buffer" as BufferEncoding, (error) => {
         this.#paced = 0;

@@ -128,6 +128,7 @@ export class WebSocketLink implements Link, Sweepable, WebSocketEvents {
   flush(): void {
     const bytes = this.#writer.take();
     if (bytes === null || this.#ws.readyState !== WebSocket.OPEN || !this.#socket.writable) return;
+    this.#noteTaken(); // of what was written before: this write may fail
     this.#socket.write(bytes);
     this.#flushedBytes += bytes.length;
     this.#noteTaken();

@@ -96,6 +96,7 @@ export class StreamManagementPart implements Part, LeftoversOwner {
     const coreXmlns = this.#session.coreFeatures.sm;
     const { options, budget } = this.#feature;
     if (coreXmlns === null || !options.stand_in || frame.kind !== KIND.presence) return;
+    if (peek.attrEquals(frame, "type", "unavailable")) return; // it leaves without ever having been there
     this.#standIn = new StandIn(this.#session, coreXmlns, budget, options.max_queue_bytes);
   }
 
@@ -206,6 +207,7 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   // ---- flushes and time
 
   beforeLinkFlush(): void {
+    this.#standIn?.beforeLinkFlush();
     this.#counts?.beforeLinkFlush();
   }
 

@@ -39,6 +39,8 @@ export class StandIn {
   #starts: number[] = [];
   #sequences: number[] = [];
   #first = 0;
+  // Where the newest of them ends; what follows is none.
+  #end = 0;
   #ended = false;
 
   /** Before the client's first presence: what is stored for it follows at once. `maxBytes`: what its link may hold. */
@@ -90,6 +92,11 @@ export class StandIn {
     return "pass";
   }
 
+  beforeLinkFlush(): void {
+    const { link } = this.#session;
+    if (link !== null && this.#starts.length > 0 && this.#starts.at(-1)! >= this.#end) this.#end = link.writtenBytes;
+  }
+
   // Once a second is enough, or after some stanzas: a core that is answered at once asks again with the next stanza.
   beforeCoreFlush(): void {
     const { link } = this.#session;
@@ -110,14 +117,18 @@ export class StandIn {
 
   /** The last word to the core. What the client has not got it does not get on this link. */
   end(): void {
-    if (this.#coreSide === null || this.#ended) return;
+    if (this.#ended) return;
+    this.#ended = true; // also for a core that agrees only now: it is told nothing any more
+    if (this.#coreSide === null) return;
+    const { link } = this.#session;
+    // What was written in this turn, the reason of the end included, would look like not taken. A BOSH answer proves nothing.
+    if (link !== null && link.transport !== "bosh") link.flush();
     this.#look();
-    this.#ended = true;
     this.#coreSide.answer(this.#handled, true);
     if (this.#waiting === 0) return;
     returned.cell().value += this.#waiting;
     this.#session.log.info("stanzas go back to the core", { session: this.#session.id, stanzas: this.#waiting });
-    this.#session.link?.recall();
+    link?.recall();
   }
 
   /** Nobody needs it any more. */
@@ -150,7 +161,8 @@ export class StandIn {
     if (this.#waiting === 0 || link === null) return;
     const taken = link.takenBytes;
     this.#account(link.writtenBytes - taken);
-    if (taken >= link.writtenBytes) this.#first = this.#starts.length;
+    const end = this.#end > this.#starts.at(-1)! ? this.#end : link.writtenBytes;
+    if (taken >= end) this.#first = this.#starts.length;
     else while (this.#waiting > 1 && this.#starts[this.#first + 1]! <= taken) this.#first++;
     if (this.#first === 0) return;
     if (this.#waiting === 0) {
