@@ -39,14 +39,15 @@ export class MessageReader {
   /** The frame is valid until the next call, or `release`. "close": `<close/>`. Null: nothing but white space. */
   read(message: Buffer): Frame | "close" | null {
     const framer = this.#framer;
+    const text = withoutSpaceBehind(message);
     if (!this.#opened) {
-      const header = openingTagFor(message, framer.limits);
+      const header = openingTagFor(text, framer.limits);
       if (header === "close") return header;
       this.#opened = true;
       framer.feed(header, true);
       return framer.next() as Frame;
     }
-    framer.feed(withoutSpaceBehind(message), true);
+    framer.feed(text, true);
     const frame = framer.next();
     // COMPAT: white space alone, which RFC 7395 §3.3.3 forbids, is how some clients keep a connection.
     if (frame === null && !framer.midFrame) return null;
@@ -70,6 +71,11 @@ function declared(frame: Frame): Frame {
 // COMPAT: a line break behind an element is no second element.
 function withoutSpaceBehind(message: Buffer): Buffer {
   let end = message.length;
-  while (end > 0 && message[end - 1]! <= 0x20) end--;
+  while (end > 0 && isSpace(message[end - 1]!)) end--;
   return end === message.length ? message : message.subarray(0, end);
+}
+
+// As XML has it: no other control character passes for one.
+function isSpace(byte: number): boolean {
+  return byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d;
 }

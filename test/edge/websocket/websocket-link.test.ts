@@ -113,6 +113,12 @@ for (const [what, message, condition] of [
   ["text", "hello", "bad-format"],
   ["a stanza and text", "<presence xmlns='jabber:client'/>x", "bad-format"],
   ["a closing tag", "</stream:stream>", "bad-format"],
+  [
+    "a stanza with a control character behind it",
+    "<presence xmlns='jabber:client'/>\u0001",
+    "bad-format|not-well-formed",
+  ],
+  ["a control character alone", "\0", "bad-format|not-well-formed"],
   ["a stanza without a namespace", "<message to='bob@localhost'><body>x</body></message>", "invalid-namespace"],
   ["a prefix that only TCP's header declares", "<stream:x xmlns='jabber:client'/>", "invalid-namespace"],
   ["a comment", "<!-- x -->", "restricted-xml"],
@@ -133,6 +139,9 @@ for (const [what, message, condition] of [
 
 test("white space around an element or alone is let through", async (t) => {
   const { wire, webSocket } = await edge(t);
+  const opened = await wire.connect({ webSocket });
+  bridgeOf(opened).ws.send(`${OPEN}\r\n`);
+  await wire.core.nextStream();
   const { client, core } = await wire.login({ webSocket });
   for (const message of [" ", "", " <presence xmlns='jabber:client'/>", "<presence xmlns='jabber:client' id='2'/>\n"]) {
     bridgeOf(client).ws.send(message);
