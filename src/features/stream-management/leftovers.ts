@@ -23,6 +23,8 @@ export interface LeftoversOwner {
   /** Whether its client counts stanzas, or is about to. */
   readonly counts: boolean;
   readonly resumeId: string | null;
+  /** A stanza that was kept goes to the client now; so many are behind it. */
+  deliverHeld(stanza: Buffer, behind: number): void;
   /** Nothing is left to do. */
   leftoversDone(): void;
 }
@@ -142,8 +144,8 @@ export class Leftovers {
       this.#safe.surely(this.#late);
     } else if (found.length === 0) this.#owner.leftoversDone();
     if (this.#shown !== null || this.#held.length > 0) this.deliver();
-    const { link } = this.#session;
-    for (const bytes of this.#held.splice(0)) link?.write(bytes, 0, bytes.length);
+    let behind = this.#held.length;
+    for (const stanza of this.#held.splice(0)) this.#owner.deliverHeld(stanza, --behind);
     this.#session.flushLink();
     this.#waiting?.();
   }

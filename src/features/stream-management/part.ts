@@ -61,6 +61,11 @@ export class StreamManagementPart implements Part, LeftoversOwner {
     return this.#counts?.resumeId ?? null;
   }
 
+  deliverHeld(stanza: Buffer, behind: number): void {
+    this.#standIn?.deliverHeld(behind);
+    this.#session.link?.write(stanza, 0, stanza.length);
+  }
+
   leftoversDone(): void {
     this.#leftovers = null;
     if (this.#counts !== null) this.#counts.leftovers = null;
@@ -179,7 +184,10 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   fromCore(frame: Frame): Verdict {
     if (isStanza(frame)) {
       if (this.#counts !== null) return this.#counts.deliver(frame);
-      if (this.#leftovers !== null && !this.counts && this.#leftovers.precede(frame)) return "taken";
+      if (this.#leftovers !== null && !this.counts && this.#leftovers.precede(frame)) {
+        this.#standIn?.hold();
+        return "taken";
+      }
       return this.#standIn === null ? "pass" : this.#standIn.deliver(frame);
     }
     if (frame.kind === KIND.streamError && this.#counts?.isUnsure) return this.#counts.giveCoreUp();

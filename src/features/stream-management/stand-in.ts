@@ -41,6 +41,8 @@ export class StandIn {
   #first = 0;
   // Where the newest of them ends; what follows is none.
   #end = 0;
+  // The newest that came are kept in this process, so many.
+  #held = 0;
   #ended = false;
 
   /** Before the client's first presence: what is stored for it follows at once. `maxBytes`: what its link may hold. */
@@ -92,6 +94,20 @@ export class StandIn {
     return "pass";
   }
 
+  /** A stanza that is kept before it goes to the client, as all behind it. */
+  hold(): void {
+    if (this.#coreSide !== null) this.#held++;
+  }
+
+  /** The oldest of those goes out now, and so many are behind it. */
+  deliverHeld(behind: number): void {
+    const { link } = this.#session;
+    if (behind >= this.#held || link === null) return; // it came before the core counted
+    this.#held = behind;
+    this.#starts.push(link.writtenBytes);
+    this.#sequences.push(this.#coreSide!.received - behind);
+  }
+
   beforeLinkFlush(): void {
     const { link } = this.#session;
     if (link !== null && this.#starts.length > 0 && this.#starts.at(-1)! >= this.#end) this.#end = link.writtenBytes;
@@ -125,9 +141,10 @@ export class StandIn {
     if (link !== null && link.transport !== "bosh") link.flush();
     this.#look();
     this.#coreSide.answer(this.#handled, true);
-    if (this.#waiting === 0) return;
-    returned.cell().value += this.#waiting;
-    this.#session.log.info("stanzas go back to the core", { session: this.#session.id, stanzas: this.#waiting });
+    const stanzas = this.#waiting + this.#held;
+    if (stanzas === 0) return;
+    returned.cell().value += stanzas;
+    this.#session.log.info("stanzas go back to the core", { session: this.#session.id, stanzas });
     link?.recall();
   }
 
@@ -151,7 +168,7 @@ export class StandIn {
   /** Stanzas that the client has, or that the core may not be left with any longer: it ends sessions that leave it too many. */
   get #handled(): number {
     const { received } = this.#coreSide!;
-    if (this.#waiting === 0) return received;
+    if (this.#waiting === 0) return received - this.#held;
     return Math.max(this.#sequences[this.#first]! - 1, received - this.#most);
   }
 
