@@ -110,7 +110,7 @@ export const httpOptions = z
       reload: true,
     }),
     body_timeout: seconds(1, 300, 20).meta({
-      description: "How long a request may take to send its body.",
+      description: "How long a request may take to send its body. Longer for large ones: 2 KB/s will do.",
       unit: "s",
       reload: true,
     }),

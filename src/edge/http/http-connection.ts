@@ -20,7 +20,7 @@ export interface HttpConnectionInit {
 
 /** Requests that may wait for their answers on one connection. Pipelining is for few: each one costs memory. */
 const MAX_PIPELINED = 16;
-/** A write counts as taken when all of it is: a long one may take this much longer, and 2 KB/s are no standstill. */
+/** A long answer or body may take this much longer: 2 KB/s are no standstill. */
 const MS_PER_BYTE = 0.5;
 
 /**
@@ -37,6 +37,8 @@ export class HttpConnection implements Sweepable {
   #requests = 0;
   #served = 0;
   #bodies = 0;
+  // Bytes that had come when the body that is waited for began.
+  #readBefore = 0;
   // Bytes of answers that waited at the last look, and when they last became fewer.
   #pending = 0;
   #takenAt = 0;
@@ -79,6 +81,7 @@ export class HttpConnection implements Sweepable {
     if (!hasBody(request)) return this.#wait();
     this.#bodies++;
     this.#timeout = "body";
+    this.#readBefore = this.socket.bytesRead;
     this.#deadlineAt = clock.now() + options().body_timeout * 1000;
     request.once("close", () => {
       this.#bodies--;
@@ -94,10 +97,15 @@ export class HttpConnection implements Sweepable {
 
   sweep(now: number): void {
     if (this.#takesNothing(now)) this.#giveUp("write");
-    else if (now >= this.#deadlineAt) this.#giveUp(this.#timeout);
+    else if (now >= this.#deadlineAt + this.#bodyMs) this.#giveUp(this.#timeout);
   }
 
-  // TCP alone never gives up a peer that is there and does not read.
+  // For what has come of a body. What never comes gives no time.
+  get #bodyMs(): number {
+    return this.#timeout === "body" ? (this.socket.bytesRead - this.#readBefore) * MS_PER_BYTE : 0;
+  }
+
+  // TCP alone never gives up a peer that is there and does not read. A write counts as taken when all of it is.
   #takesNothing(now: number): boolean {
     const pending = this.socket.writableLength;
     if (pending === 0 || pending < this.#pending || this.#pending === 0) this.#takenAt = now;
