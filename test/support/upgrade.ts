@@ -7,7 +7,7 @@ import { until } from "./wire.ts";
 
 /** A busy machine takes its time to start a process. */
 const START_MS = 60_000;
-const LAUNCHER = join(import.meta.dirname, "../../bin/breakwater");
+export const LAUNCHER = join(import.meta.dirname, "../../bin/breakwater");
 
 /** A process that was started by an edge to take its place. None outlives the tests. */
 export interface HeirProcess {

@@ -12,7 +12,8 @@ export interface Reply {
   /** Whether the client takes gzip. */
   readonly gzip: boolean;
   /** The port of the client, when the connection is its own; null behind a proxy, which has those of many clients. */
-  readonly connection: number | null;
+  /** Of the request that is answered. */
+  connection: number | null;
 }
 
 /** One HTTP request of a client: until its answer is taken, and as long as the answer is remembered. */
@@ -25,7 +26,8 @@ export class Exchange {
   /** For how many seconds the client will be away (XEP-0124 §10); null: it has not said so. */
   readonly pause: number | null;
   readonly terminates: boolean;
-  readonly connection: number | null;
+  /** Of the request that is answered. */
+  connection: number | null;
   /** `performance.now()` when the request was complete. */
   arrivedAt: number;
   /** From this size on the answer is compressed; 0: never. */
@@ -63,6 +65,7 @@ export class Exchange {
   replacedBy(again: Exchange, error: Buffer): void {
     this.answer(error);
     this.arrivedAt = again.arrivedAt;
+    this.connection = again.connection;
     if (again.#reply !== null) this.#use(again.#reply);
   }
 

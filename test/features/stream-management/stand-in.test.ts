@@ -143,6 +143,20 @@ describe("what a BOSH client has, as its requests show", () => {
     }
   });
 
+  test("an answer is proven on the connection that it went over, which may not be the first that asked for it", async (t) => {
+    const { client, told, held, core, wire } = await start(t);
+    const first = client.channel;
+    client.channel = new KeepAlive(wire.edge.http);
+    const again = client.postAs(client.rid);
+    assert.match((await held).text, /recoverable|error/);
+    core.message("1");
+    assert.match((await again).text, />1</);
+    client.channel = first;
+    void client.post(message("on the first connection"));
+    await core.expect(/on the first/);
+    assert.equal(await told(), 0);
+  });
+
   test("with ack the client says it itself (XEP-0124 §9)", async (t) => {
     const { client, deliver, told, held, core } = await start(t, { ack: "1" }, true);
     await deliver("1", held);
