@@ -12,8 +12,7 @@ export interface Reply {
   /** Whether the client takes gzip. */
   readonly gzip: boolean;
   /** The port of the client, when the connection is its own; null behind a proxy, which has those of many clients. */
-  /** Of the request that is answered. */
-  connection: number | null;
+  readonly connection: number | null;
 }
 
 /** One HTTP request of a client: until its answer is taken, and as long as the answer is remembered. */

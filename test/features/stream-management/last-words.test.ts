@@ -58,6 +58,9 @@ interface End {
 }
 
 const ENDS: Record<string, End> = {
+  "it hangs up": { end: ({ client }) => client.hangUp() },
+  "its connection is reset": { end: ({ client }) => client.drop() },
+  "it logs out": { end: ({ client }) => void client.end() },
   "it sends what has no place": {
     end: ({ client }) => client.write("<stream xmlns='x'/>"),
     hears: /unsupported-stanza-type/,

@@ -6,7 +6,6 @@ import { until, Wire } from "../../support/wire.ts";
 const SM3 = "urn:xmpp:sm:3";
 const PRESENCE = "<presence xmlns='jabber:client'/>";
 const RETURNED = "breakwater_sm_returned_stanzas_total";
-const ENDS = { hangUp: "hanging up", drop: "reset", end: "logout" };
 const enables = (core: { elements: readonly { name: string }[] }) =>
   core.elements.filter(({ name }) => name === "enable").length;
 
@@ -222,33 +221,6 @@ describe("what a BOSH client has, as its requests show", () => {
     }
   });
 });
-
-// Nobody looks at the link between the message and its end: no time passes, and fewer come than the core is told of at once.
-for (const way of ["plaintext", "tls", "ws", "wss"] as const) {
-  for (const end of ["hangUp", "drop", "end"] as const) {
-    test(`over ${way}: what a client got right before its ${ENDS[end]} does not go back to the core`, async (t) => {
-      const wire = await Wire.start(t, { turned: true });
-      const { plaintext, tls, http, https, ca } = wire.edge;
-      const { client, core } = await wire.login(
-        {
-          plaintext: { port: plaintext },
-          tls: { port: tls, tls: "direct" as const, ca },
-          ws: { webSocket: `ws://localhost:${http}/ws` },
-          wss: { webSocket: `wss://localhost:${https}/ws`, ca },
-        }[way],
-      );
-      client.presence();
-      await core.expect(/<presence/);
-      const before = await wire.edge.metric(RETURNED);
-      for (const text of ["1", "2", "3"]) core.message(text);
-      await client.expect(/>3</);
-      await client[end]();
-      await core.ended;
-      assert.equal(core.acked, 3);
-      assert.equal((await wire.edge.metric(RETURNED)) - before, 0);
-    });
-  }
-}
 
 // A core that ends sessions over what is unacknowledged counts what the edge has not read, too.
 for (const clients of [1, 3]) {
