@@ -201,6 +201,8 @@ class Worker {
     this.#log.error("the supervisor is gone: this worker stops; start breakwater again");
     if (this.#succession?.isUndecided || (this.#before !== null && this.#breakwater === null))
       process.exit(EXIT.software);
+    // An heir that it has only met has nothing, and nobody tells any more when it has ended.
+    void this.#succession?.heirGone("the supervisor is gone", true);
     this.#stop();
   }
 

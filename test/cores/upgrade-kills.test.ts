@@ -8,7 +8,7 @@ import { type LoginOptions, RawClient, type StreamManagement } from "../support/
 import { startProsody } from "../support/cores/index.ts";
 import { Crowd, when } from "../support/crowd.ts";
 import { type SpawnedEdge, spawnEdge } from "../support/edge.ts";
-import { event, heirOf, LAUNCHER, linesOf, script } from "../support/upgrade.ts";
+import { event, heir, heirOf, LAUNCHER, linesOf, script } from "../support/upgrade.ts";
 import { until } from "../support/wire.ts";
 
 const CLIENTS = 12;
@@ -123,6 +123,9 @@ describe("the old process is killed before that", { concurrency: 2 }, () => {
           assert.equal(status, 202);
           const next = await heirOf(edge);
           await event(edge, THROUGH);
+          const started = linesOf(edge).filter((line) => line["event"] === "worker started");
+          const old = started.filter((line) => !("in_place_of" in line)).map((line) => heir(line["pid"] as number));
+          await until(() => old.every((worker) => !worker.isAlive), "the old workers end", PATIENCE_MS);
           assert.ok(edge.log().includes(`struck at ${word}`));
           return () => next.stop();
         });
