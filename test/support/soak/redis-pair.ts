@@ -90,12 +90,19 @@ export class RedisPair {
     // The Sentinel would do it as well, ten seconds later. What waits there for the end of the pause is refused then.
     await tell(from, "replicaof", to.host, String(to.port));
     await tell(from, "client", "unpause");
+    // What befalls the new master before the Sentinel has finished makes it take the old one for the master for ever.
+    await until(() => this.#sentinelHasFinished(to), "the Sentinel has finished");
   }
 
   async stop(): Promise<void> {
     await this.sentinel.stop();
     await this.#master.stop();
     await this.#replica.stop();
+  }
+
+  async #sentinelHasFinished(master: RedisServer): Promise<boolean> {
+    const told = await tell(this.sentinel, "sentinel", "master", MASTER);
+    return told.includes(`port\n${master.port}\n`) && !told.includes("failover_in_progress");
   }
 
   async #sentinelKnows(replica: RedisServer): Promise<void> {
