@@ -109,6 +109,11 @@ export class Successor implements Heir {
     this.#why ??= why;
   }
 
+  /** That reason, where one is known: what goes wrong between others because of it may be heard before. */
+  get blamed(): string | null {
+    return this.#why;
+  }
+
   kill(): void {
     this.#channel.kill();
   }

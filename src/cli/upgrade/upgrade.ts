@@ -157,7 +157,7 @@ export class Upgrade implements Upgrading {
     const { giver, log } = this.#init;
     heir.kill();
     await heir.gone; // its ports are free then
-    const why = messageOf(error);
+    const why = heir.blamed ?? messageOf(error);
     upgrades.inc("failed");
     this.#trouble = why;
     const { handedOver } = await giver.progress();
