@@ -46,6 +46,8 @@ class Worker {
   #stopping = false;
   /** While another one takes its place. */
   #succession: Succession | null = null;
+  // Why the last one is over: it may end between two steps.
+  #heirsEnd = "its heir has ended";
   readonly #channel: RelayBefore;
   readonly #before: Forerunner | null;
 
@@ -124,6 +126,7 @@ class Worker {
         this.#succession?.heirSaid(order.word);
         break;
       case "heir-gone":
+        this.#heirsEnd = order.why;
         void this.#succession?.heirGone(order.why, order.serve);
         break;
       case "before-said":
@@ -177,7 +180,7 @@ class Worker {
   async #step(step: Step, alone: boolean): Promise<string | null> {
     if (this.#stopping || this.#breakwater === null) return "it is stopping";
     if (step === "meet") this.#succession = this.#newSuccession(this.#breakwater);
-    if (this.#succession === null) return "its heir has ended";
+    if (this.#succession === null) return this.#heirsEnd;
     // A stop has a time limit, for which it hurries; this has none.
     return await this.#succession.take(step, alone ? this.#whole!.drain.rate : null);
   }
