@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import type { TestContext } from "node:test";
+import { Mailbox } from "../../support/clients/mailbox.ts";
 import { Wire } from "../../support/wire.ts";
 
 export const OP = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
@@ -31,16 +32,21 @@ export function frame({ fin = true, rsv = 0, op, payload = "", masked = true, le
   return Buffer.concat([Buffer.from(head), key, data.map((byte, i) => byte ^ key[i & 3]!)]);
 }
 
+interface FrameOut {
+  readonly op: number;
+  readonly compressed: boolean;
+  readonly payload: Buffer;
+}
+
 /** A WebSocket by hand. */
 export class Peer {
   readonly socket: Socket;
   readonly closed: Promise<void>;
-  readonly frames: { op: number; compressed: boolean; payload: Buffer }[] = [];
+  readonly frames = new Mailbox<FrameOut>(({ op, payload }) => `${op}: ${payload}`);
   /** What the handshake was answered with. */
   readonly head: string;
   readonly wire: Wire;
   #bytes = Buffer.alloc(0);
-  #wake = () => {};
 
   constructor(socket: Socket, head: string, wire: Wire) {
     this.socket = socket;
@@ -48,11 +54,10 @@ export class Peer {
     this.wire = wire;
     socket.on("error", () => {});
     this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
-    socket.once("close", () => this.#wake());
+    socket.once("close", () => this.frames.close("the connection was closed"));
     socket.on("data", (chunk) => {
       this.#bytes = Buffer.concat([this.#bytes, chunk]);
       this.#read();
-      this.#wake();
     });
   }
 
@@ -64,19 +69,8 @@ export class Peer {
     return (await this.nextFrame(op)).payload;
   }
 
-  async nextFrame(op: number): Promise<{ compressed: boolean; payload: Buffer }> {
-    const patience = setTimeout(() => this.socket.destroy(), 60_000);
-    for (;;) {
-      const at = this.frames.findIndex((one) => one.op === op);
-      if (at >= 0) {
-        clearTimeout(patience);
-        return this.frames.splice(at, 1)[0]!;
-      }
-      if (this.socket.destroyed) throw new Error(`closed before a frame with opcode ${op}`);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
+  nextFrame(op: number): Promise<FrameOut> {
+    return this.frames.take((one) => one.op === op, `a frame with opcode ${op}`);
   }
 
   async closeCode(): Promise<number> {

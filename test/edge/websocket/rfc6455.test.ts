@@ -118,5 +118,5 @@ test("7: what comes behind a Close is ignored", async (t) => {
   one.send({ op: OP.close, payload: Buffer.from([3, 232]) }, { op: OP.ping, payload: "late" });
   await one.next(OP.close);
   await one.closed;
-  assert.equal(one.frames.length, 0);
+  assert.equal(one.frames.items.length, 0);
 });
