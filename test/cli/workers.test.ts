@@ -46,12 +46,17 @@ function workersOf({ pid }: SpawnedEdge): number[] {
 }
 
 function parentOf(pid: number): number | null {
+  return statOf(pid)?.parent ?? null;
+}
+
+/** Null: it has ended. */
+function statOf(pid: number): { state: string; parent: number } | null {
   try {
     // Behind the name of the program, which may have any characters: the state, then the parent.
     const [state, parent] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
-    return state === "Z" ? null : Number(parent);
+    return state === "Z" ? null : { state: state!, parent: Number(parent) };
   } catch {
-    return null; // it has ended
+    return null;
   }
 }
 
@@ -115,8 +120,10 @@ if (process.argv.includes("worker") && !takes(1) && takes(2)) process.kill(proce
   });
   const first = logged(edge, "worker started").map(({ pid }) => pid);
   assert.equal(first.length, 1, "the second has just begun");
-  await until(() => workersOf(edge).length === 2, "there is the second");
-  const second = workersOf(edge).find((pid) => pid !== first[0])!;
+  // One that is killed before it has its seat leaves it to the next.
+  const stoppedOf = () => workersOf(edge).find((pid) => statOf(pid)?.state === "T");
+  await until(() => stoppedOf() !== undefined, "the second stands still");
+  const second = stoppedOf()!;
   end(second);
   await until(() => logged(edge, "breakwater started").length === 1, "the edge has started");
   await replaced(edge, 1, 2);
