@@ -43,6 +43,7 @@ export const CLOSE_REASONS = {
   "core-unreachable": { condition: "remote-connection-failed", resumable: false },
   "store-unavailable": { condition: "remote-connection-failed", resumable: true },
   "leftovers-found": { condition: "reset", resumable: false },
+  "core-behind": { condition: "reset", resumable: false },
   "core-misbehaved": { condition: "internal-server-error", resumable: false },
   // the operator's doing
   moved: { condition: null, resumable: true },

@@ -64,7 +64,7 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   resumable = false;
   /** Whether the core keeps its session when its TCP is dropped (XEP-0198 towards the core). */
   keptByCore = false;
-  /** Whether any edge can take it over from the core (XEP-0198 there): so the core counts what the client counts. */
+  /** Whether any edge can take it over from the core (XEP-0198 there): so the core counts what the client counts, from its `<enable/>` on. */
   portable = false;
   /** Whether its account was told by the login itself, and so can be compared with a later login's. */
   identified = false;
@@ -130,7 +130,11 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   linkFrame(link: Link, frame: Frame): void {
     if (link !== this.link) return;
     if (this.phase === "draining") return;
-    for (let i = this.#parts.length - 1; i >= 0; i--) {
+    this.#walk(frame, this.#parts.length);
+  }
+
+  #walk(frame: Frame, behind: number): void {
+    for (let i = behind - 1; i >= 0; i--) {
       const part = this.#parts[i]!;
       if (part.fromClient !== undefined && part.fromClient(frame) === "taken") return;
     }
@@ -223,6 +227,11 @@ export class Session implements LinkOwner, CoreOwner, Sweepable, Leaving {
   }
 
   // ---- for parts and the operator
+
+  /** A stanza of the client that `part` had taken, and copied, goes on: also where it is the last word before an end. */
+  passOn(part: Part, stanza: Frame): void {
+    this.#walk(stanza, this.#parts.indexOf(part));
+  }
 
   /** Writes the edge's own stanza to the core: the core counts it, the client does not know of it. */
   injectToCore(stanza: Buffer): void {

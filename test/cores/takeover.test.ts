@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { type LoginOptions, RawClient, type StreamManagement } from "../support/clients/raw-client.ts";
+import { trust, XmppJs } from "../support/clients/xmpp-js.ts";
 import { ALL_CORES, type Core, startCore } from "../support/cores/index.ts";
 import { type SpawnedEdge, spawnEdge } from "../support/edge.ts";
 import { WeakLink } from "../support/weak-link.ts";
@@ -84,6 +85,37 @@ for (const kind of ALL_CORES) {
         // It lets go without a word to the core.
         await until(async () => (await here.metric("breakwater_sessions")) === 0, "the old edge forgets her");
         assert.equal(await here.stop(), 0);
+      });
+    }
+
+    for (const transport of ["tls", "https"] as const) {
+      test(`with @xmpp/client, available before it enables XEP-0198 (${transport}), she returns to another edge after kill -9`, async () => {
+        here = await start();
+        const at = (edge: SpawnedEdge) =>
+          transport === "tls" ? `xmpps://127.0.0.1:${edge.tls}` : `wss://${core.domain}:${edge.https}/ws`;
+        trust(there.ca);
+        const { domain } = core;
+        const alice = { domain, user: "alice", password: "pw", port: here.tls, tls: "direct", ca: here.ca } as const;
+        const client = await XmppJs.login({ ...alice, webSocket: at(here), presentOnline: true });
+        await client.smEnabled();
+        await write(client.jid, "one");
+        assert.deepEqual(await client.bodies(1), ["one"]);
+        here.process.kill("SIGKILL");
+        await client.disconnected();
+        await write(client.jid, "two", "three");
+        assert.equal(await client.reconnect(at(there)), "resumed");
+        assert.deepEqual(await client.bodies(2), ["two", "three"]);
+        await client.message(bob.jid!, "after");
+        assert.equal((await bob.expect(/<body>/)).text("body"), "after");
+        // Each leg has its own count, and both go on: what the core has handled the client does not send once more.
+        await client.cut();
+        assert.equal(await client.reconnect(at(there)), "resumed");
+        await write(client.jid, "four");
+        assert.deepEqual(await client.bodies(1), ["four"]);
+        await client.fence();
+        await bob.fence();
+        assert.deepEqual([client.messages.items, bob.takeBodies()], [[], []]);
+        await client.stop();
       });
     }
 

@@ -122,6 +122,29 @@ test("the core is sent what it has not handled, and nothing that it has; new sta
   assert.equal(client.sm!.acked, 8);
 });
 
+test("what the client said before it enabled XEP-0198 is sent again, too: the core counts it", async (t) => {
+  const { wire, core, next, ended } = await scene(t);
+  wire.core.script.answersRequests = false;
+  const { client, core: old } = await wire.login();
+  client.write("<presence/>");
+  client.write(text("1"));
+  await client.enable();
+  client.send(text("2"), text("3"));
+  await old.expect(/>3</);
+  core.handled.of = () => 1;
+  wire.core.opened.items.length = 0;
+  old.cut();
+  await parked(wire);
+  const fresh = await next();
+  await ended("attached");
+  await fresh.expect(/>3</);
+  assert.deepEqual(bodiesAt(fresh), ["1", "2", "3"]);
+  fresh.ack();
+  wire.core.script.answersRequests = true;
+  await client.allAcked();
+  assert.equal(client.sm!.acked, 2);
+});
+
 test("what the core sends again is skipped as far as the session has it, and the counts go on as they were", async (t) => {
   const { wire, core, next, ended } = await scene(t);
   core.handled.of = () => 1; // the fence

@@ -23,6 +23,13 @@ export function queueLimits(
   return { maxBytes: options.max_queue_bytes, maxStanzas: exceed ? most : Math.min(most, maxUnacked + stored) };
 }
 
+/** Of `handled` stanzas at the core those that the client counts, where the core counted so many before it. */
+export function countedByClient(handled: number, beforeClient: number): number {
+  const ofClient = (handled - beforeClient) >>> 0;
+  // As long as the core has not handled all that came before.
+  return beforeClient > 0 && ofClient >= 0x8000_0000 ? 0 : ofClient;
+}
+
 interface CoreSideInit {
   readonly xmlns: SmNamespace;
   readonly id: string | null;
@@ -47,7 +54,6 @@ export class CoreSide {
   // Counts of the session when the core's `<enabled/>` came, and when our `<enable/>` was written.
   readonly #receivedBase: number;
   readonly #sentBase: number;
-  // Stanzas of the client that the core counts and the client does not: from before its own <enable/>.
   #beforeClient = 0;
   #handled: number;
   #injectedHandled = 0;
@@ -87,12 +93,13 @@ export class CoreSide {
 
   /** The core's `<resumed/>` has come on a stream that nothing was counted on: both counters go on where they were. */
   static resumed(session: Session, of: Takeable, counts: { received: number; handled: number }): CoreSide {
-    const { xmlns, coreId: id, maxSeconds } = of;
+    const { xmlns, coreId: id, maxSeconds, beforeClient } = of;
     const receivedBase = session.stanzasFromCore - counts.received;
     const sentBase = session.stanzasToCore - counts.handled;
     const side = new CoreSide(session, { xmlns, id, maxSeconds, receivedBase, sentBase });
     side.#handled = counts.handled;
     side.#acknowledged = counts.received;
+    side.#beforeClient = beforeClient;
     return side;
   }
 
@@ -132,6 +139,11 @@ export class CoreSide {
     return this.#acknowledged;
   }
 
+  /** Stanzas of the client that the core counts and the client does not: from before its own `<enable/>`. */
+  get beforeClient(): number {
+    return this.#beforeClient;
+  }
+
   /** The client counts later than the core: `sentBase` is `session.stanzasToCore` when it began. */
   countClientFrom(sentBase: number): void {
     this.#beforeClient = sentBase - this.#sentBase;
@@ -144,9 +156,7 @@ export class CoreSide {
 
   /** Stanzas of the client that the core has handled: what the client may be told. */
   get handledOfClient(): number {
-    const ofClient = (this.#handled - this.#injectedHandled - this.#beforeClient) >>> 0;
-    // As long as the core has not handled all that came before.
-    return this.#beforeClient > 0 && ofClient >= 0x8000_0000 ? 0 : ofClient;
+    return countedByClient(this.#handled - this.#injectedHandled, this.#beforeClient);
   }
 
   /** Whether the core has handled everything that was written to it. */

@@ -148,12 +148,12 @@ export class Counts {
     this.#asking.begin();
   }
 
-  /** The core has resumed its session on this stream for a client that returned here (index.ts, takeover.ts). */
-  adopt({ token, session, xmlns, found }: Adoption, handledOfClient: number): void {
+  /** The core has resumed its session on this stream for a client that returned here (index.ts, takeover.ts), with this `h`. */
+  adopt({ token, session, xmlns, found }: Adoption, handled: number): void {
     this.#becomeResumable(token, session.maxSeconds, true);
-    this.reattachment = Reattachment.of(this.session, this.#feature.budget, handledOfClient);
+    this.reattachment = Reattachment.of(this.session, this.#feature.budget, handled);
     this.reattachment?.begin(this.coreSide!, () => this.#owedToCore);
-    this.#toClient(smResumed(xmlns, token, handledOfClient));
+    this.#toClient(smResumed(xmlns, token, this.#handledOfClient));
     this.#asking.begin();
     if (found?.kept != null) this.#replayStored(found);
   }

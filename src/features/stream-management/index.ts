@@ -12,7 +12,7 @@ import { parseJid } from "../../xmpp/jid.ts";
 import { NS } from "../../xmpp/ns.ts";
 import { peek } from "../../xmpp/peek.ts";
 import type { QueueBudget } from "../../xmpp/unacked-queue.ts";
-import type { CoreSide } from "./core-side.ts";
+import { type CoreSide, countedByClient } from "./core-side.ts";
 import type { Counts } from "./counts.ts";
 import type { TombstoneEstate } from "./estate.ts";
 import { namespaceOf, readH, type SmFailure, type SmNamespace, smFailed } from "./nonza.ts";
@@ -89,12 +89,18 @@ export class StreamManagement implements Feature {
     this.budget.max = options.max_total_bytes;
   }
 
+  /** Whether clients get sessions here that any edge can take over, if the core agrees. */
+  get outlives(): boolean {
+    return this.#tokens !== null && this.#options.hold_time > 0;
+  }
+
   /** A resume id with which any edge can take the session over; null when only this process can resume it. */
   token(session: Session, coreSide: CoreSide | null, maxSeconds: number): string | null {
     if (this.#tokens === null || coreSide?.id == null) return null;
     const { jid, bareJid, core } = session;
-    const { id: coreId, xmlns } = coreSide;
-    return this.#tokens.seal({ core: core.coreName, coreId, xmlns, jid: `${bareJid}/${jid.resource}`, maxSeconds });
+    const { id: coreId, xmlns, beforeClient } = coreSide;
+    const full = `${bareJid}/${jid.resource}`;
+    return this.#tokens.seal({ core: core.coreName, coreId, xmlns, jid: full, maxSeconds, beforeClient });
   }
 
   offer(offer: Offer): void {
@@ -214,10 +220,18 @@ export class StreamManagement implements Feature {
     const adoption = name === "resumed" || name === "failed" ? this.#takeovers.answered(at) : null;
     if (adoption === null) return "pass";
     const handled = readH(frame);
+    const { beforeClient } = adoption.session;
     if (name === "failed" || handled === null) {
       at.resumeRefused();
       this.#forgetHandled(adoption);
-      return this.#tooLate(adoption.xmlns, at, adoption.token, handled);
+      const h = handled === null ? null : countedByClient(handled, beforeClient);
+      return this.#tooLate(adoption.xmlns, at, adoption.token, h);
+    }
+    if (handled < beforeClient) {
+      // The rest went down with the edge that had it, and the client holds it no more: only a new login brings it back.
+      at.resumeRefused();
+      at.refuse("core-behind", "The server behind this edge lacks what came before <enable/>; please log in anew");
+      return "taken";
     }
     // If this process had it itself, that one has lost its core now.
     this.registry.find(adoption.token)?.session.on("coreGone", "core-gone");

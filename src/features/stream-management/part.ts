@@ -7,6 +7,7 @@ import { peek } from "../../xmpp/peek.ts";
 import { CoreSide, coreMiscounted } from "./core-side.ts";
 import { Counts } from "./counts.ts";
 import type { SmEstate } from "./estate.ts";
+import { FirstWords } from "./first-words.ts";
 import type { StreamManagement } from "./index.ts";
 import { Leftovers, type LeftoversOwner } from "./leftovers.ts";
 import { asksToResume, namespaceOf, quickH, readH, readMax, type SmNamespace, smEnable, smFailed } from "./nonza.ts";
@@ -19,8 +20,9 @@ import { type Adoption, coreHandled } from "./takeover.ts";
 interface Enabling {
   readonly xmlns: SmNamespace;
   readonly resume: { readonly maxSeconds: number } | null;
-  /** `session.stanzasToCore` when the client's `<enable/>` came: what follows counts. */
-  readonly sentBase: number;
+  /** `session.stanzasToCore` when ours was written, and where the client's own count begins. */
+  readonly coreBase: number;
+  sentBase: number;
   /** Keeps what follows, where the session is to outlive the core's connection. */
   reattachment: Reattachment | null;
 }
@@ -38,6 +40,9 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   #counts: Counts | null = null;
   // For a client that does not acknowledge itself, so far.
   #standIn: StandIn | null = null;
+  // As long as it may still enable XEP-0198, and has said that it is there.
+  #firstWords: FirstWords | null = null;
+  readonly #boundAt: number;
   // Until the client has them: stored messages of its account's sessions before.
   #leftovers: Leftovers | null = null;
 
@@ -45,6 +50,7 @@ export class StreamManagementPart implements Part, LeftoversOwner {
     this.#feature = feature;
     this.#session = session;
     this.#questions = new Questions(session);
+    this.#boundAt = session.host.clock.now();
   }
 
   /** A client has logged in; `shown`: the resume id with which it came. */
@@ -87,22 +93,48 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   }
 
   #uncountedFromClient(frame: Frame): Verdict {
+    return this.#enabling === null && this.#waits(frame) ? "taken" : this.#goOn(frame);
+  }
+
+  // True: it is kept for a moment, as the client may be about to enable XEP-0198.
+  #waits(frame: Frame): boolean {
+    const { budget, outlives } = this.#feature;
+    if (this.#firstWords === null) {
+      if (!outlives || this.#standIn !== null || !this.#needsStandIn(frame)) return false;
+      this.#firstWords = new FirstWords(this.#session, budget, this.#boundAt, () => {
+        this.#sayFirstWords();
+        this.#session.flushCore();
+      });
+    }
+    if (this.#firstWords.keep(frame)) return true;
+    this.#sayFirstWords();
+    return false;
+  }
+
+  #sayFirstWords(): void {
+    const words = this.#firstWords?.take() ?? [];
+    this.#firstWords = null;
+    for (const frame of words) if (this.#goOn(frame) === "pass") this.#session.passOn(this, frame);
+  }
+
+  #goOn(frame: Frame): Verdict {
     if (this.#enabling !== null) {
       if (isStanza(frame)) this.#enabling.reattachment?.keep(frame);
       return "pass";
     }
     if (this.#leftovers?.fromUncounted(frame)) return "taken";
-    if (this.#standIn === null) this.#standInFor(frame);
+    if (this.#standIn === null && this.#needsStandIn(frame)) {
+      const { options, budget } = this.#feature;
+      this.#standIn = new StandIn(this.#session, this.#session.coreFeatures.sm!, budget, options.max_queue_bytes);
+    }
     return "pass";
   }
 
   // Clients that know XEP-0198 enable it before they become available (§3).
-  #standInFor(frame: Frame): void {
-    const coreXmlns = this.#session.coreFeatures.sm;
-    const { options, budget } = this.#feature;
-    if (coreXmlns === null || !options.stand_in || frame.kind !== KIND.presence) return;
-    if (peek.attrEquals(frame, "type", "unavailable")) return; // it leaves without ever having been there
-    this.#standIn = new StandIn(this.#session, coreXmlns, budget, options.max_queue_bytes);
+  #needsStandIn(frame: Frame): boolean {
+    if (this.#session.coreFeatures.sm === null || !this.#feature.options.stand_in) return false;
+    if (frame.kind !== KIND.presence) return false;
+    return !peek.attrEquals(frame, "type", "unavailable"); // it leaves without ever having been there
   }
 
   #enable(frame: Frame): void {
@@ -112,8 +144,8 @@ export class StreamManagementPart implements Part, LeftoversOwner {
     this.#leftovers?.deliver(); // nothing is counted yet
     const hold = this.#feature.options.hold_time;
     const resume = asksToResume(frame) && hold > 0 ? { maxSeconds: Math.min(readMax(frame) ?? hold, hold) } : null;
-    const sentBase = this.#session.stanzasToCore;
-    this.#enabling = { xmlns: namespaceOf(frame), resume, sentBase, reattachment: null };
+    const base = this.#session.stanzasToCore;
+    this.#enabling = { xmlns: namespaceOf(frame), resume, coreBase: base, sentBase: base, reattachment: null };
     const coreXmlns = this.#session.coreFeatures.sm;
     if (coreXmlns === null) return this.#enabled(null);
     // The core has been asked before, and not for a session that it keeps: this one can be resumed in this process.
@@ -121,11 +153,16 @@ export class StreamManagementPart implements Part, LeftoversOwner {
     if (resume !== null) this.#enabling.reattachment = Reattachment.of(this.#session, this.#feature.budget, 0);
     const enable = smEnable(coreXmlns, resume === null ? null : { maxSeconds: Math.ceil(resume.maxSeconds) });
     this.#session.core.write(enable, 0, enable.length);
+    if (this.#firstWords === null) return;
+    // Behind it, although the client does not count them: so what they bring about, stored messages above all, is counted.
+    this.#sayFirstWords();
+    this.#enabling.sentBase = this.#session.stanzasToCore;
   }
 
   // What the store may have comes first, and nothing that the client sends after this.
   #enableLater(leftovers: Leftovers, enable: Buffer): void {
     const session = this.#session;
+    this.#firstWords?.waitOn();
     session.holdClient(true);
     leftovers.whenKnown(() => {
       this.#enable(frameOver(enable, 0, enable.length, KIND.sm));
@@ -156,12 +193,11 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   }
 
   /** The core has resumed its session on this stream for a client that returned here (index.ts, takeover.ts). */
-  adopt(adoption: Adoption, handledOfClient: number): void {
+  adopt(adoption: Adoption, handled: number): void {
     const { session, xmlns, h } = adoption;
-    const counted = { received: coreHandled(adoption), handled: handledOfClient };
-    const coreSide = CoreSide.resumed(this.#session, session, counted);
+    const coreSide = CoreSide.resumed(this.#session, session, { received: coreHandled(adoption), handled });
     this.#counts = new Counts(this.#feature, this.#session, this.#questions, { xmlns, coreSide, h, sentBase: 0 });
-    this.#counts.adopt(adoption, handledOfClient);
+    this.#counts.adopt(adoption, handled);
   }
 
   #requestFromClient(frame: Frame): void {
@@ -203,7 +239,7 @@ export class StreamManagementPart implements Part, LeftoversOwner {
     if (this.#enabling === null) return;
     const name = peek.name(frame);
     if (name !== "enabled" && name !== "failed") return;
-    this.#enabled(name === "enabled" ? CoreSide.enabled(this.#session, frame, this.#enabling.sentBase) : null);
+    this.#enabled(name === "enabled" ? CoreSide.enabled(this.#session, frame, this.#enabling.coreBase) : null);
   }
 
   #standInHears(standIn: StandIn, frame: Frame): void {
@@ -258,11 +294,13 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   }
 
   coreEnding(): void {
+    this.#sayFirstWords();
     this.#standIn?.end();
     this.#counts?.coreEnding();
   }
 
   close(reason: CloseReason): void {
+    this.#firstWords?.take();
     this.#standIn?.release();
     this.#leftovers?.close();
     this.#enabling?.reattachment?.close();

@@ -15,10 +15,15 @@ export interface Takeable {
   readonly jid: string;
   /** How long the session waits for its client, in seconds. */
   readonly maxSeconds: number;
+  /** Stanzas that the core counts and the client does not, as they came before its `<enable/>`. */
+  readonly beforeClient: number;
 }
 
+type Sealed = [core: string, coreId: string, version: number, jid: string, maxSeconds: number, beforeClient?: number];
+
 const CIPHER = "aes-256-gcm";
-const VERSION = 1;
+/** With stanzas before the client's: an edge that does not know of them must not count without them. */
+const [VERSION, VERSION_BEFORE] = [1, 2];
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const HEAD_BYTES = 5;
@@ -46,12 +51,12 @@ export class ResumeTokens {
   seal(session: Takeable): string {
     const head = Buffer.alloc(HEAD_BYTES);
     const slot = this.#slot();
-    head.writeUInt8(VERSION, 0);
+    head.writeUInt8(session.beforeClient === 0 ? VERSION : VERSION_BEFORE, 0);
     head.writeUInt32BE(slot, 1);
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv(CIPHER, this.#key(slot), nonce, { authTagLength: TAG_BYTES }).setAAD(head);
-    const { core, coreId, xmlns, jid, maxSeconds } = session;
-    const text = JSON.stringify([core, coreId, xmlns === NS.sm ? 3 : 2, jid, maxSeconds]);
+    const { core, coreId, xmlns, jid, maxSeconds, beforeClient } = session;
+    const text = JSON.stringify([core, coreId, xmlns === NS.sm ? 3 : 2, jid, maxSeconds, beforeClient]);
     const sealed = Buffer.concat([head, nonce, cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]);
     return sealed.toString("base64url");
   }
@@ -61,7 +66,8 @@ export class ResumeTokens {
     const bytes = Buffer.from(token, "base64url");
     const inside = bytes.length - HEAD_BYTES - NONCE_BYTES - TAG_BYTES;
     // Another text for the same bytes is not what was given out.
-    if (inside <= 0 || bytes[0] !== VERSION || bytes.toString("base64url") !== token) return null;
+    const isKnown = bytes[0] === VERSION || bytes[0] === VERSION_BEFORE;
+    if (inside <= 0 || !isKnown || bytes.toString("base64url") !== token) return null;
     const slot = bytes.readUInt32BE(1);
     const age = this.#slot() - slot;
     if (age < -1 || age > this.#lifetimeSlots) return null;
@@ -72,8 +78,8 @@ export class ResumeTokens {
       });
       cipher.setAAD(bytes.subarray(0, HEAD_BYTES)).setAuthTag(bytes.subarray(at + inside));
       const text = cipher.update(bytes.subarray(at, at + inside), undefined, "utf8") + cipher.final("utf8");
-      const [core, coreId, version, jid, maxSeconds] = JSON.parse(text) as [string, string, number, string, number];
-      return { core, coreId, xmlns: version === 3 ? NS.sm : NS.sm2, jid, maxSeconds };
+      const [core, coreId, version, jid, maxSeconds, beforeClient = 0] = JSON.parse(text) as Sealed;
+      return { core, coreId, xmlns: version === 3 ? NS.sm : NS.sm2, jid, maxSeconds, beforeClient };
     } catch {
       return null;
     }

@@ -125,6 +125,27 @@ test("a client without stream management gets them with its presence, and again 
   }
 });
 
+test("a client that enables right behind its presence gets them before <enabled/> and is not pinged, also while the store is asked", async (t) => {
+  const wire = await edgeWithRedis(t);
+  await stored(OLD, 1, messages(1, 20));
+  for (const isAsked of [false, true]) {
+    if (isAsked) await redis.cli("client", "pause", "500", "ALL");
+    const { client, core } = await wire.login();
+    client.autoAck = false;
+    client.presence();
+    await client.enable();
+    assert.deepEqual(client.takeBodies(), bodies(1, 20));
+    assert.ok(core.elements.findLast(({ name }) => name === "enable")!.attrs["resume"]);
+    await client.fence();
+    assert.deepEqual(
+      core.elements.map(({ name }) => name).filter((name) => name === "enable" || name === "presence"),
+      ["enable", "presence"],
+    );
+    assert.ok(!client.inbox.items.some(({ xml }) => xml.includes("urn:xmpp:ping")));
+    client.drop();
+  }
+});
+
 test("another device gets nothing of a session that is alive, and all of it when it is over", async (t) => {
   const wire = await edgeWithRedis(t);
   const { client, core, sm } = await wire.managed({ resource: "phone" });

@@ -12,6 +12,7 @@ const SESSION: Takeable = {
   xmlns: NS.sm,
   jid: "bücher@exämple.org/tab 1",
   maxSeconds: 600,
+  beforeClient: 0,
 };
 
 function tokens(secret = "s".repeat(32), clock = new TurnedClock()) {
@@ -23,6 +24,8 @@ test("every edge with the secret opens a token, and nobody else does", () => {
   assert.match(token, /^[\w-]+$/);
   assert.deepEqual(tokens().tokens.open(token), SESSION);
   assert.deepEqual(tokens().tokens.open(tokens().tokens.seal({ ...SESSION, xmlns: NS.sm2 }))?.xmlns, NS.sm2);
+  const late = { ...SESSION, beforeClient: 2 };
+  assert.deepEqual(tokens().tokens.open(tokens().tokens.seal(late)), late);
   assert.equal(tokens("t".repeat(32)).tokens.open(token), null);
   assert.ok(!Buffer.from(token, "base64url").includes(SESSION.coreId), "the core's id is not to be read");
 });
@@ -62,4 +65,10 @@ test("keys change every day; a token is opened until its lifetime is over, also 
   assert.equal(one.open(token), null);
   assert.deepEqual(one.open(later), SESSION);
   assert.equal(behind.tokens.open(one.seal(SESSION)), null, "nor one from the future");
+});
+
+test("an edge that knows nothing of stanzas before <enable/> leaves sessions that have some alone", () => {
+  const { tokens: one } = tokens();
+  const version = (beforeClient: number) => Buffer.from(one.seal({ ...SESSION, beforeClient }), "base64url")[0];
+  assert.deepEqual([version(0), version(1)], [1, 2]);
 });

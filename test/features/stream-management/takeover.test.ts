@@ -16,6 +16,7 @@ const SESSION: Takeable = {
   xmlns: NS.sm,
   jid: "alice@localhost/phone",
   maxSeconds: 300,
+  beforeClient: 0,
 };
 
 /** What a client holds whose session was another edge's: `handled` by it, `acked` and `unacked` of its own. */

@@ -74,6 +74,7 @@ export function token(): string {
     xmlns: NS.sm,
     jid: "alice@localhost/phone",
     maxSeconds: 300,
+    beforeClient: 0,
   });
 }
 

@@ -8,11 +8,18 @@ import { Mailbox, PATIENCE_MS } from "./mailbox.ts";
 
 const trusted = new Set<string>();
 
-// xmpp.js passes no TLS options to STARTTLS: an authority of ours can only be trusted by the whole process.
-function trust(ca: string): void {
+/** xmpp.js passes no TLS options to STARTTLS: an authority of ours can only be trusted by the whole process. */
+export function trust(ca: string): void {
   if (trusted.has(ca)) return;
   trusted.add(ca);
   setDefaultCACertificates([...getCACertificates("default"), readFileSync(ca, "utf8")]);
+}
+
+interface XmppJsOptions extends LibraryOptions {
+  /** The address to log in at, instead of host and port. */
+  webSocket?: string;
+  /** Becomes available on "online", as its users do: before the library has turned XEP-0198 on. */
+  presentOnline?: boolean;
 }
 
 /** @xmpp/client, in this process. It does not reconnect by itself here, so that a test says when. */
@@ -27,7 +34,7 @@ export class XmppJs implements LibraryClient {
   /** Errors that the library has reported. */
   readonly errors: Error[] = [];
 
-  private constructor(options: LibraryOptions & { webSocket?: string }) {
+  private constructor(options: XmppJsOptions) {
     this.options = options;
     const { domain, user: username, password, resource, mechanism } = options;
     this.entity = newEntity({
@@ -41,6 +48,7 @@ export class XmppJs implements LibraryClient {
     this.entity.reconnect.stop();
     this.entity.on("error", (error: Error) => this.errors.push(error));
     this.entity.on("stanza", (stanza: XmlElement) => this.#received(stanza));
+    if (options.presentOnline) this.entity.on("online", () => void this.presence());
     // Direct TLS connects to an address; the certificate is the domain's.
     const parameters = this.entity.socketParameters.bind(this.entity);
     this.entity.socketParameters = (service) =>
@@ -55,8 +63,7 @@ export class XmppJs implements LibraryClient {
     });
   }
 
-  /** `webSocket`: the address to log in at, instead of host and port. */
-  static async login(options: LibraryOptions & { webSocket?: string }): Promise<XmppJs> {
+  static async login(options: XmppJsOptions): Promise<XmppJs> {
     trust(options.ca);
     const client = new XmppJs(options);
     try {
@@ -124,9 +131,15 @@ export class XmppJs implements LibraryClient {
 
   /** How the connection ended by itself. */
   async disconnected(): Promise<void> {
-    if (this.entity.status !== "disconnect") {
-      await once(this.entity, "disconnect", { signal: AbortSignal.timeout(PATIENCE_MS) });
-    }
+    if (this.entity.status === "disconnect") return;
+    await new Promise<void>((resolve, reject) => {
+      const patience = setTimeout(() => reject(new Error("the connection did not end")), PATIENCE_MS);
+      // A WebSocket that is cut has an error first, at which `once` of Node would give up.
+      this.entity.once("disconnect", () => {
+        clearTimeout(patience);
+        resolve();
+      });
+    });
   }
 
   async reconnect(to: { host?: string; port: number } | string = this.options): Promise<"resumed" | "new"> {
