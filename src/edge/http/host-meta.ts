@@ -3,6 +3,7 @@ import { domainToUnicode } from "node:url";
 import { escapeText } from "../../xmpp/element.ts";
 import type { HttpOptions } from "../options.ts";
 import { answer, type HttpRoute } from "./route.ts";
+import { targetOf } from "./target.ts";
 
 const RELATIONS = {
   websocket: "urn:xmpp:alt-connections:websocket", // XEP-0156 §4
@@ -38,7 +39,7 @@ function route(path: string, type: string, host: HostMetaHost, write: (links: Li
         response.writeHead(204, { ...anyPage, "Access-Control-Allow-Methods": methods.join(", ") });
         return void response.end();
       }
-      const links = linksFor(request.headers.host ?? "", host);
+      const links = linksFor(targetOf(request)?.host ?? "", host);
       if (links === null) return answer(response, 404, "This domain is not served here", anyPage);
       const body = Buffer.from(write(links));
       response.writeHead(200, {

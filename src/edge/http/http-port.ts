@@ -10,6 +10,7 @@ import type { HttpOptions } from "../options.ts";
 import { clientAddress } from "./forwarded.ts";
 import { HttpConnection, type HttpConnectionInit, hasBody } from "./http-connection.ts";
 import { answer, type HttpRoute, httpRefused, refuseUpgrade, type UpgradeRoute } from "./route.ts";
+import { targetOf } from "./target.ts";
 
 const requests = meter.counter("breakwater_http_requests_total", "Requests of browsers, by path and status", [
   "path",
@@ -90,7 +91,7 @@ export class HttpPort {
     }
     response.once("close", () => this.#answered(connection));
     if (this.#stopping || connection.spent) response.shouldKeepAlive = false;
-    const path = pathOf(request);
+    const path = targetOf(request)?.path ?? null;
     const route = path === null ? undefined : this.#routes.get(path);
     if (connection.init.relayed !== true)
       response.once("finish", () => requests.inc(route?.path ?? "other", String(response.statusCode)));
@@ -114,7 +115,7 @@ export class HttpPort {
     return (
       this.#upgrade !== null &&
       request.headers.upgrade?.toLowerCase() === "websocket" &&
-      pathOf(request) === this.#upgrade.path &&
+      targetOf(request)?.path === this.#upgrade.path &&
       hasOneHost(request) &&
       request.method === "GET" &&
       // An answer that is still due would come out between the messages (RFC 9110 §7.8).
@@ -170,14 +171,6 @@ function refusalOf(request: IncomingMessage, path: string | null, route: HttpRou
   const takesBody = route.methods.includes("POST");
   if (!takesBody && hasBody(request)) return { status: 413, reason: "body_size", text: "No body is taken here" };
   return null;
-}
-
-/** Only the origin form: this is no proxy (RFC 9112 §3.2). */
-function pathOf(request: IncomingMessage): string | null {
-  const url = request.url ?? "";
-  if (!url.startsWith("/")) return null;
-  const query = url.indexOf("?");
-  return query < 0 ? url : url.slice(0, query);
 }
 
 // RFC 9112 §3.2: two Host headers are two readings for two programs on the way. Node has refused a request without any.

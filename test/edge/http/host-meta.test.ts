@@ -43,6 +43,10 @@ test("each domain has its own, by the Host header, with the addresses of the con
   assert.match(xrd.body, /href='https:\/\/web.one.example\/b\?a&amp;b'/);
   assert.equal((await http.request(get(json, "xn--bcher-kva.example"))).status, 200);
   assert.equal((await http.request(get(json, "other.example"))).status, 404);
+  // Where a proxy has left the whole address in the request that counts in place of the header.
+  const whole = await http.request(get(`http://one.example${json}?x`, "other.example"));
+  assert.match(whole.body, /web\.one\.example/);
+  assert.equal((await http.request(get(`http://other.example${json}`, "one.example"))).status, 404);
   assert.equal((await http.request(get("/ws", "one.example"))).status, 404);
   assert.equal((await http.request(get("/xmpp", "one.example"))).status, 426);
   http.drop();

@@ -25,7 +25,10 @@ test("requests that no browser sends are refused and the connection closed", asy
   const wire = await Wire.start(t);
   for (const [request, status] of [
     ["GET / HTTP/1.1", 400], // no Host
-    ["GET http://localhost/ HTTP/1.1\nHost: localhost", 400],
+    ["GET http://alice@localhost/ws HTTP/1.1\nHost: localhost", 400],
+    ["GET xmpp://localhost/ws HTTP/1.1\nHost: localhost", 400],
+    ["GET http:/// HTTP/1.1\nHost: localhost", 400],
+    ["OPTIONS * HTTP/1.1\nHost: localhost", 400],
     ["GET / HTTP/1.1\nHost: localhost\nHost: other", 400],
     ["G@T / HTTP/1.1\nHost: localhost", 400],
     [`GET / HTTP/1.1\nHost: localhost\nX: ${"x".repeat(9000)}`, 431],
@@ -42,6 +45,8 @@ test("only the methods of a path are taken there, and no body where none belongs
     ["POST /.well-known/host-meta HTTP/1.1\nHost: localhost\nContent-Length: 0", 405, /allow: GET, HEAD, OPTIONS/i],
     ["DELETE /ws HTTP/1.1\nHost: localhost", 405, /allow: GET/i],
     ["GET /ws HTTP/1.1\nHost: localhost", 426, /upgrade: websocket/i],
+    ["GET http://localhost:5280/ws?x=/y HTTP/1.1\nHost: localhost", 426, /upgrade: websocket/i],
+    ["GET HTTPS://localhost?/ws HTTP/1.1\nHost: localhost", 404, /text\/plain/],
     ["GET /ws HTTP/1.1\nHost: localhost\nConnection: Upgrade\nUpgrade: h2c", 426, /upgrade: websocket/i],
     ["GET /other HTTP/1.1\nHost: localhost\nConnection: Upgrade\nUpgrade: websocket", 404, /text\/plain/],
     ["GET /.well-known/host-meta HTTP/1.1\nHost: localhost\nContent-Length: 5", 413, /connection: close/i],
