@@ -6,6 +6,7 @@ import { escapeText } from "../../xmpp/element.ts";
 import { type Frame, frameOver, KIND, retain } from "../../xmpp/frame.ts";
 import { NS } from "../../xmpp/ns.ts";
 import { peek } from "../../xmpp/peek.ts";
+import { bounce } from "./bounce.ts";
 import type { Errand } from "./errands.ts";
 import { writeDelayed } from "./replay.ts";
 import type { Inherited, Safe } from "./safe.ts";
@@ -126,6 +127,12 @@ export class Leftovers {
     for (const { name, epoch, through } of this.#found!)
       this.#safe.surely(() => store.trim(name, epoch, through, true));
     this.#owner.leftoversDone();
+  }
+
+  /** The session ends: nobody else has what is still kept, except for the newest `counted`, which the core gets back. */
+  end(counted: number): void {
+    const held = this.#held.splice(0);
+    for (const stanza of held.slice(0, held.length - counted)) bounce(stanza, 0, stanza.length, this.#session);
   }
 
   close(): void {

@@ -295,6 +295,7 @@ export class StreamManagementPart implements Part, LeftoversOwner {
 
   coreEnding(): void {
     this.#sayFirstWords();
+    this.#leftovers?.end(this.#standIn?.held ?? 0);
     this.#standIn?.end();
     this.#counts?.coreEnding();
   }

@@ -94,6 +94,11 @@ export class StandIn {
     return "pass";
   }
 
+  /** How many of the newest stanzas that came are kept. */
+  get held(): number {
+    return this.#held;
+  }
+
   /** A stanza that is kept before it goes to the client, as all behind it. */
   hold(): void {
     if (this.#coreSide !== null) this.#held++;

@@ -1,6 +1,7 @@
 // What is stored for sessions that are over: the account's next login gets it, again and again until it has shown that it has it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Element } from "../../support/clients/xml-stream.ts";
 import type { FakeStream } from "../../support/fake-core.ts";
 import { until, type Wire } from "../../support/wire.ts";
 import {
@@ -83,6 +84,36 @@ test("a resume shows that they have arrived, as <enabled/> came behind them", as
   assert.deepEqual(back.client.takeBodies(), []);
   await forgotten(OLD);
 });
+
+for (const [what, script] of [
+  ["has no XEP-0198", { sm: null }],
+  ["counts nothing yet", {}],
+] as const) {
+  test(`a client that goes while the store is asked: the senders of what waited hear it, where the core ${what}`, async (t) => {
+    const wire = await edgeWithRedis(t, { timeout: 30 });
+    const atOnce = (stream: FakeStream) => {
+      stream.write(
+        `<message from='bob@localhost/x' id='m1'><body>1</body></message><presence from='bob@localhost/x'/>`,
+      );
+    };
+    const onElement = (stream: FakeStream, element: Element) => {
+      if (element.child("bind") !== undefined) queueMicrotask(() => atOnce(stream));
+      return false;
+    };
+    Object.assign(wire.core.script, { ...script, onElement });
+    const { client, core } = await wire.authenticated();
+    await redis.cli("client", "pause", "60000", "WRITE");
+    const came = () => wire.edge.metric("breakwater_stanzas_total", { direction: "from_core" });
+    const before = await came();
+    await client.bind("phone");
+    await until(async () => (await came()) === before + 2, "it waits");
+    client.drop();
+    const error = await core.expect(/type='error'/);
+    assert.match(error.xml, /id='m1'.*recipient-unavailable/);
+    assert.equal(await core.ended, "stream-end");
+    await redis.cli("client", "unpause");
+  });
+}
 
 test("what the core sends with the bind, behind a message, stays behind it", async (t) => {
   const wire = await edgeWithRedis(t);

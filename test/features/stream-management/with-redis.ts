@@ -30,12 +30,15 @@ after(async () => {
   await redis.stop();
 });
 
-/** `patience`: stanzas that the core keeps. Further YAML: of the store, and of stream management. */
-export async function edgeWithRedis(t: TestContext, { patience = 40, store = "", sm = "" } = {}): Promise<Wire> {
+/** `patience`: stanzas that the core keeps. `timeout`: seconds that Redis has for an answer. Further YAML: of the store, and of stream management. */
+export async function edgeWithRedis(
+  t: TestContext,
+  { patience = 40, store = "", sm = "", timeout = 1 } = {},
+): Promise<Wire> {
   const wire = await Wire.start(t, {
     config: `
 stream_management: { resume_secret: "${SECRET}", hold_time: 300, ${sm} }
-store: { driver: redis, redis: { nodes: ["${redis.address}"], timeout: 1, probe_interval: 1 }, ${store} }`,
+store: { driver: redis, redis: { nodes: ["${redis.address}"], timeout: ${timeout}, probe_interval: 1 }, ${store} }`,
     coreConfig: `    max_unacked: ${patience}`,
   });
   await storeUp(wire);
