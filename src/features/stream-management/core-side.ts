@@ -23,11 +23,9 @@ export function queueLimits(
   return { maxBytes: options.max_queue_bytes, maxStanzas: exceed ? most : Math.min(most, maxUnacked + stored) };
 }
 
-/** Of `handled` stanzas at the core those that the client counts, where the core counted so many before it. */
+/** Of `handled` stanzas at the core those that the client counts; `beforeClient` of the core's are from before it did. */
 export function countedByClient(handled: number, beforeClient: number): number {
-  const ofClient = (handled - beforeClient) >>> 0;
-  // As long as the core has not handled all that came before.
-  return beforeClient > 0 && ofClient >= 0x8000_0000 ? 0 : ofClient;
+  return Math.max(0, (handled >>> 0) - beforeClient);
 }
 
 interface CoreSideInit {

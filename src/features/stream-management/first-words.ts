@@ -1,10 +1,11 @@
 import type { Attentive } from "../../base/janitor.ts";
 import type { Session } from "../../session/session.ts";
-import { type Frame, frameOver, isStanza, retain } from "../../xmpp/frame.ts";
-import type { QueueBudget } from "../../xmpp/unacked-queue.ts";
+import { type Frame, frameOver, isStanza, KIND } from "../../xmpp/frame.ts";
+import { peek } from "../../xmpp/peek.ts";
+import { type QueueBudget, UnackedQueue } from "../../xmpp/unacked-queue.ts";
 
 /** A client that says no more than usual is waited for; memory is not to be had this way. */
-const MOST_BYTES = 16 * 1024;
+const MOST = { maxBytes: 16 * 1024, maxStanzas: 100 };
 const LEAST_MS = 100;
 const MOST_MS = 1000;
 
@@ -18,17 +19,16 @@ const MOST_MS = 1000;
  */
 export class FirstWords implements Attentive {
   readonly #session: Session;
-  readonly #budget: QueueBudget;
   readonly #late: () => void;
-  readonly #kept: Frame[] = [];
-  #bytes = 0;
+  // One buffer: a flood of the smallest stanzas costs no more than their bytes.
+  readonly #kept: UnackedQueue;
   #until: number;
 
-  /** `boundAt`: of the clock, in ms. `late`: once, when the moment has passed; `take` forestalls it. */
+  /** `boundAt`: of the clock, in ms. `late`: once, when the moment has passed, unless they are said before. */
   constructor(session: Session, budget: QueueBudget, boundAt: number, late: () => void) {
     this.#session = session;
-    this.#budget = budget;
     this.#late = late;
+    this.#kept = new UnackedQueue(MOST, budget);
     const now = session.host.clock.now();
     this.#until = now + Math.min(MOST_MS, now - boundAt + LEAST_MS);
     session.host.janitor.soon(this);
@@ -36,13 +36,7 @@ export class FirstWords implements Attentive {
 
   /** False: it is not kept, and what is must go on before it. */
   keep(frame: Frame): boolean {
-    const size = frame.end - frame.start;
-    if (!isStanza(frame) || this.#bytes + size > MOST_BYTES || this.#budget.used + size > this.#budget.max)
-      return false;
-    this.#kept.push(frameOver(retain(frame), 0, size, frame.kind));
-    this.#bytes += size;
-    this.#budget.used += size;
-    return true;
+    return isStanza(frame) && this.#kept.append(frame.bytes, frame.start, frame.end, 0, 0);
   }
 
   /** It has enabled XEP-0198; only when to ask the core is not decided. */
@@ -50,12 +44,20 @@ export class FirstWords implements Attentive {
     this.#until = Number.POSITIVE_INFINITY;
   }
 
-  /** In order; they are the caller's, and nothing is kept any more. */
-  take(): readonly Frame[] {
+  /** What is kept goes on, in order, each stanza borrowed until `say` returns; nothing is kept any more. */
+  sayAll(say: (stanza: Frame) => void): void {
+    this.#kept.forEach((bytes, start, end) => {
+      const stanza = frameOver(bytes, start, end);
+      stanza.kind = KIND[peek.name(stanza) as "message" | "presence" | "iq"];
+      say(stanza);
+    });
+    this.forget();
+  }
+
+  /** May be called twice. */
+  forget(): void {
     this.#until = Number.POSITIVE_INFINITY;
-    this.#budget.used -= this.#bytes;
-    this.#bytes = 0;
-    return this.#kept.splice(0);
+    this.#kept.clear();
   }
 
   attend(now: number): void {

@@ -227,14 +227,16 @@ export class StreamManagement implements Feature {
       const h = handled === null ? null : countedByClient(handled, beforeClient);
       return this.#tooLate(adoption.xmlns, at, adoption.token, h);
     }
+    // If this process had it itself, that one has lost its core now.
+    this.registry.find(adoption.token)?.session.on("coreGone", "core-gone");
     if (handled < beforeClient) {
       // The rest went down with the edge that had it, and the client holds it no more: only a new login brings it back.
       at.resumeRefused();
+      this.#forgetHandled(adoption);
+      resumes.inc("core-behind");
       at.refuse("core-behind", "The server behind this edge lacks what came before <enable/>; please log in anew");
       return "taken";
     }
-    // If this process had it itself, that one has lost its core now.
-    this.registry.find(adoption.token)?.session.on("coreGone", "core-gone");
     this.#adopts = true;
     const session = at.becomeSession(parseJid(adoption.session.jid)!);
     this.#adopts = false;

@@ -112,9 +112,11 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   }
 
   #sayFirstWords(): void {
-    const words = this.#firstWords?.take() ?? [];
+    const words = this.#firstWords;
     this.#firstWords = null;
-    for (const frame of words) if (this.#goOn(frame) === "pass") this.#session.passOn(this, frame);
+    words?.sayAll((stanza) => {
+      if (this.#goOn(stanza) === "pass") this.#session.passOn(this, stanza);
+    });
   }
 
   #goOn(frame: Frame): Verdict {
@@ -301,7 +303,7 @@ export class StreamManagementPart implements Part, LeftoversOwner {
   }
 
   close(reason: CloseReason): void {
-    this.#firstWords?.take();
+    this.#firstWords?.forget();
     this.#standIn?.release();
     this.#leftovers?.close();
     this.#enabling?.reattachment?.close();

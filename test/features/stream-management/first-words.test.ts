@@ -92,6 +92,7 @@ test("a core that has given the session up says how much it had; before that its
   for (const [of, h] of [
     [1, "0"],
     [6, "4"],
+    [3_000_000_000, "2999999998"],
   ] as const) {
     const wire = await Wire.start(t, { turned: true, config });
     const session = { core: "main", coreId: "x", xmlns: SM3, jid: "alice@localhost/phone" } as const;
@@ -116,6 +117,21 @@ test("a core that never got what came before: both sessions end, so that the cli
   assert.match((await answer).xml, /<reset .*log in anew/);
   assert.equal(await core.ended, "stream-end", "or the core would keep it for a client that never comes");
   assert.equal(await client.closed, "stream-end");
+});
+
+test("an edge that asks such a core anew, as it hears nothing of it, forgets the session that it had itself", async (t) => {
+  const { wire, client, core, says } = await scene(t, { answersRequests: false });
+  await says(PRESENCE + said("before"));
+  await client.enable({ resume: true });
+  client.drop();
+  await core.expect(/^<r /);
+  wire.clock.advance({ seconds: 4 });
+  const back = await wire.authenticated();
+  const answer = back.client.resume(client.sm!);
+  await back.core.expect(/^<resume /);
+  back.core.write(`<resumed xmlns='${SM3}' previd='x' h='1'/>`);
+  assert.match((await answer).xml, /<reset /);
+  await until(async () => (await wire.edge.metric("breakwater_sessions")) === 0, "it has none any more");
 });
 
 for (const [after, moment] of [
@@ -145,6 +161,7 @@ for (const [after, moment] of [
 
 for (const [what, words, follows] of [
   ["what is no stanza", ["<inactive xmlns='urn:xmpp:csi:0'/>"], ["inactive"]],
+  ["a flood of small words", Array.from({ length: 200 }, () => "<message/>"), Array(200).fill("message")],
   ["more than anybody has to say", Array.from({ length: 20 }, () => said("x".repeat(1000))), Array(20).fill("message")],
 ] as const) {
   test(`${what} ends the wait, in its place`, async (t) => {

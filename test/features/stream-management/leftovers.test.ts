@@ -229,19 +229,26 @@ test("what the client has acknowledged of the stored ones is not there for its n
   assert.deepEqual(next.client.takeBodies(), bodies(6, 20));
 });
 
-test("a session that its core has given up: what the client says to have is left out", async (t) => {
-  const wire = await edgeWithRedis(t);
-  const id = token();
-  await stored(id, 1, messages(1, 20));
-  const { client, core } = await wire.authenticated();
-  const answer = client.resume(held(id, 12));
-  await core.expect(/^<resume[ >]/);
-  core.write("<failed xmlns='urn:xmpp:sm:3'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>");
-  assert.equal((await answer).name, "failed");
-  await client.bind("quite another");
-  await client.enable();
-  assert.deepEqual(client.takeBodies(), bodies(13, 20));
-});
+const FAILED = "<failed xmlns='urn:xmpp:sm:3'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>";
+for (const [what, says, before] of [
+  ["its core has given up", FAILED, 0],
+  ["its core lacks the beginning of", "<resumed xmlns='urn:xmpp:sm:3' previd='x' h='1'/>", 2],
+] as const) {
+  test(`a session that ${what}: what the client says to have is left out`, async (t) => {
+    const wire = await edgeWithRedis(t);
+    const id = token(before);
+    await stored(id, 1, messages(1, 20));
+    const { client, core } = await wire.authenticated();
+    const answer = client.resume(held(id, 12));
+    await core.expect(/^<resume[ >]/);
+    core.write(says);
+    const isOver = (await answer).name === "error";
+    assert.equal(isOver, before > 0);
+    const next = isOver ? await wire.login() : { client, jid: await client.bind("quite another") };
+    await next.client.enable();
+    assert.deepEqual(next.client.takeBodies(), bodies(13, 20));
+  });
+}
 
 test("what somebody else has put into the store is left out, and the rest is delivered", async (t) => {
   const wire = await edgeWithRedis(t);

@@ -69,15 +69,15 @@ export const ownerOf = (id: string): Promise<string> => redis.cli("hget", keyOf(
 export const forgotten = (id: string): Promise<void> =>
   until(async () => (await redis.cli("exists", keyOf(id))) === "0", "the store has forgotten it");
 
-/** The resume id of a session of alice's phone that another edge had. */
-export function token(): string {
+/** The resume id of a session of alice's phone that another edge had; so many stanzas came before its `<enable/>`. */
+export function token(beforeClient = 0): string {
   return new ResumeTokens(new Secret(SECRET), 30 * 86_400, systemClock).seal({
     core: "main",
     coreId: "core's own",
     xmlns: NS.sm,
     jid: "alice@localhost/phone",
     maxSeconds: 300,
-    beforeClient: 0,
+    beforeClient,
   });
 }
 
