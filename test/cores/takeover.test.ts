@@ -1,6 +1,7 @@
 // A session goes to another edge, or to the same one after a restart: its core resumes it there (XEP-0198).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { loginStanza, trustEverywhere } from "../support/clients/browser-library.ts";
 import { type LoginOptions, RawClient, type StreamManagement } from "../support/clients/raw-client.ts";
 import { trust, XmppJs } from "../support/clients/xmpp-js.ts";
 import { ALL_CORES, type Core, startCore } from "../support/cores/index.ts";
@@ -26,7 +27,7 @@ for (const kind of ALL_CORES) {
 
     before(async () => {
       core = await startCore(kind);
-      for (const user of ["alice", "bob", "mallory"]) await core.register(user, "pw");
+      for (const user of ["alice", "bob", "carol", "mallory"]) await core.register(user, "pw");
       there = await start();
       bob = await RawClient.login(account(there, there.tls, "bob"));
       bob.presence();
@@ -118,6 +119,28 @@ for (const kind of ALL_CORES) {
         await client.stop();
       });
     }
+
+    test("with stanza, as its README shows, she returns to another edge after kill -9 and has what was stored for her once", async () => {
+      here = await start();
+      const url = (edge: SpawnedEdge) => `wss://${core.domain}:${edge.https}/ws`;
+      trustEverywhere(there.ca);
+      await write(`carol@${core.domain}`, "stored", "and");
+      const account = { domain: core.domain, user: "carol", password: "pw", resource: "tab", ca: here.ca };
+      const client = await loginStanza({ url: url(here), ...account });
+      assert.deepEqual(await client.bodies.next(2, "a message"), ["stored", "and"]);
+      await write(client.jid, "one");
+      assert.deepEqual(await client.bodies.next(1, "a message"), ["one"]);
+      here.process.kill("SIGKILL");
+      await client.disconnected();
+      await write(client.jid, "two", "three");
+      assert.equal(await client.reconnect(url(there)), "resumed");
+      assert.deepEqual(await client.bodies.next(2, "a message"), ["two", "three"]);
+      await client.message(bob.jid!, "after");
+      assert.equal((await bob.expect(/<body>/)).text("body"), "after");
+      await write(client.jid, "four");
+      assert.deepEqual(await client.bodies.next(1, "a message"), ["four"]);
+      await client.stop();
+    });
 
     test("she returns to her own edge after it was stopped and started again, and once more after kill -9", async () => {
       const { jid, sm } = await login();

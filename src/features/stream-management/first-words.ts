@@ -61,7 +61,11 @@ export class FirstWords implements Attentive {
   }
 
   attend(now: number): void {
-    if (now >= this.#until) this.#late();
-    else if (this.#until < Number.POSITIVE_INFINITY) this.#session.host.janitor.soon(this);
+    if (this.#until === Number.POSITIVE_INFINITY) return;
+    if (now < this.#until) return this.#session.host.janitor.soon(this);
+    // A process that was busy looks at its clock first: what has arrived meanwhile is read before the next look.
+    setImmediate(() => {
+      if (this.#until < Number.POSITIVE_INFINITY) this.#late();
+    });
   }
 }

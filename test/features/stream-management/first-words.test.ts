@@ -1,8 +1,11 @@
 // Clients that become available first and enable XEP-0198 right behind it: their sessions are as good as anybody's.
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import type { Attentive } from "../../../src/base/janitor.ts";
 import { Secret } from "../../../src/base/secret.ts";
+import { FirstWords } from "../../../src/features/stream-management/first-words.ts";
 import { ResumeTokens } from "../../../src/features/stream-management/resume-token.ts";
+import type { Session } from "../../../src/session/session.ts";
 import type { RawClient } from "../../support/clients/raw-client.ts";
 import { TurnedClock } from "../../support/clock.ts";
 import type { FakeStream } from "../../support/fake-core.ts";
@@ -158,6 +161,23 @@ for (const [after, moment] of [
     assert.equal((await wire.resume(client.sm!)).answer.name, "resumed");
   });
 }
+
+test("a process that was busy takes what has arrived before it finds that the moment has passed", async () => {
+  for (const isRead of [true, false]) {
+    const clock = new TurnedClock();
+    const due: Attentive[] = [];
+    const session = { host: { clock, janitor: { soon: (item: Attentive) => due.push(item) } } } as unknown as Session;
+    let isLate = false;
+    const words = new FirstWords(session, { used: 0, max: 1000 }, clock.now(), () => {
+      isLate = true;
+    });
+    clock.advance({ seconds: 10 });
+    due.pop()!.attend(clock.now());
+    if (isRead) words.sayAll(() => {});
+    await new Promise(setImmediate);
+    assert.deepEqual([isLate, due], [!isRead, []]);
+  }
+});
 
 for (const [what, words, follows] of [
   ["what is no stanza", ["<inactive xmlns='urn:xmpp:csi:0'/>"], ["inactive"]],

@@ -80,10 +80,12 @@ export async function loginStrophe(options: BrowserOptions): Promise<BrowserClie
 export interface StanzaClient extends BrowserClient {
   /** The WebSocket dies; the library keeps its XEP-0198 state. */
   cut(): Promise<void>;
+  /** The connection has ended by itself. */
+  disconnected(): Promise<void>;
   reconnect(url?: string): Promise<"resumed" | "new">;
 }
 
-/** stanza (formerly stanza.io), with its XEP-0198. */
+/** stanza (formerly stanza.io), used as its README shows; it enables XEP-0198 right behind the presence that it is told to send. */
 export async function loginStanza(options: BrowserOptions): Promise<StanzaClient> {
   trustEverywhere(options.ca);
   const bodies = new Mailbox<string>();
@@ -98,7 +100,11 @@ export async function loginStanza(options: BrowserOptions): Promise<StanzaClient
   });
   const client = stanza.createClient(settings(options.url));
   client.on("message", ({ body }) => void (body !== undefined && bodies.push(body)));
-  client.on("session:started", () => events.push("new"));
+  client.on("session:started", () => {
+    events.push("new");
+    client.getRoster().catch(() => {});
+    client.sendPresence();
+  });
   client.on("stream:management:resumed", () => events.push("resumed"));
   client.on("auth:failed", () => events.push("failed"));
   client.on("stream:error", (error) => events.push(`error: ${error.condition}`));
@@ -109,8 +115,8 @@ export async function loginStanza(options: BrowserOptions): Promise<StanzaClient
     if (what !== "new" && what !== "resumed") throw new Error(`stanza could not log in: ${what}`);
     return what;
   };
+  const disconnected = async () => void (await events.take((event) => event === "disconnected", "stanza's disconnect"));
   await connected();
-  client.sendPresence();
   return {
     library: "stanza",
     get jid() {
@@ -120,8 +126,9 @@ export async function loginStanza(options: BrowserOptions): Promise<StanzaClient
     message: async (to, body) => void client.sendMessage({ to, body, type: "chat" }),
     cut: async () => {
       (client.transport as unknown as { socket: { close(): void } }).socket.close();
-      await events.take((event) => event === "disconnected", "stanza's disconnect");
+      await disconnected();
     },
+    disconnected,
     reconnect: async (url = options.url) => {
       client.updateConfig(settings(url));
       return await connected();
