@@ -362,15 +362,14 @@ export class Phone {
   // ---- leaving and returning
 
   #cut(): void {
-    const { random, gates, tally } = this.#init;
+    const { random, tally } = this.#init;
     const kind = random.pick(CUTS);
     const ports = this.#client!.localPorts;
     tally.cuts++;
     this.#cutAt = Date.now();
     this.#write(`is cut: ${kind}`);
-    for (const { relay } of gates) {
-      for (const link of relay.links) if (ports.includes(link.client.remotePort!)) link.cut(kind);
-    }
+    // At its own relay only: to another one the kernel gives the same port to another client.
+    for (const link of this.#gate.relay.links) if (ports.includes(link.client.remotePort!)) link.cut(kind);
   }
 
   async #cutAndReturn(): Promise<void> {
