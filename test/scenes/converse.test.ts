@@ -86,8 +86,12 @@ class Conversation {
     this.#fromClient.push(text);
   }
 
-  /** One more message each way; then all of them are there, each once, and those of one sender in their order. */
+  /**
+   * One more message each way; then all of them are there, each once, and those of one sender in their order. What was missed
+   * comes by itself, before that: what the archive and the stream bring at once converse.js may leave in another order.
+   */
   async bothWays(when: string): Promise<void> {
+    await this.#isWhole(`before one more, ${when}`);
     await nextSecond();
     this.clientSays(`to the page, ${when}`);
     await this.#chat.waitFor(`to the page, ${when}`);
@@ -96,8 +100,11 @@ class Conversation {
     this.#received.push((await this.#client.expect(/<body>/)).text("body")!);
     await this.#client.fence();
     assert.deepEqual([...this.#received, ...this.#client.takeBodies()], this.#fromPage);
-    // Between the two senders, converse.js sorts by the archive's time. What the archive and the stream bring at once it may
-    // show in another order first.
+    await this.#isWhole(when);
+  }
+
+  // Between the two senders, converse.js sorts by the archive's time.
+  async #isWhole(when: string): Promise<void> {
     const own = (text: string) => text.startsWith("from the page");
     const ordered = (shown: string[]) => [shown.filter((text) => !own(text)), shown.filter(own)];
     const expected = [this.#fromClient, this.#fromPage];
@@ -107,7 +114,7 @@ class Conversation {
     ).catch(
       () => {}, // what is shown instead stands in the assertion
     );
-    assert.deepEqual(ordered(await this.#chat.shown()), expected);
+    assert.deepEqual(ordered(await this.#chat.shown()), expected, when);
   }
 }
 

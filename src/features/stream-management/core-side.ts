@@ -57,7 +57,7 @@ export class CoreSide {
   #injectedHandled = 0;
   #acknowledged: number;
   #answerOwed = false;
-  // Questions so far, answers so far, and when the one was asked that is answered next.
+  // Questions so far, answers so far, and when the one was asked that is answered next; or of the last answer.
   #asked = 0;
   #answered = 0;
   #openSince = 0;
@@ -70,6 +70,7 @@ export class CoreSide {
     this.#receivedBase = init.receivedBase;
     this.#sentBase = init.sentBase;
     this.#handled = this.#acknowledged = 0;
+    this.#openSince = session.host.clock.now();
   }
 
   /**
@@ -177,6 +178,11 @@ export class CoreSide {
     this.#session.core.write(bytes, 0, bytes.length);
     if (this.#asked === this.#answered) this.#openSince = this.#session.host.clock.now();
     return ++this.#asked;
+  }
+
+  /** Asks if the core owes no answer and gave the last one so long ago: whether it is there (`silentFor`). */
+  probe(afterMs: number): void {
+    if (this.#asked === this.#answered && this.#session.host.clock.now() - this.#openSince >= afterMs) this.request();
   }
 
   hasAnswered(question: number): boolean {

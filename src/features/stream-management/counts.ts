@@ -35,6 +35,8 @@ const SLOW_SHARE = 0.75;
 // A core that owes an answer for so long is doubted, and then held for dead: its session may be resumed on another stream.
 const CORE_DOUBT_MS = 3000;
 const CORE_DEAD_MS = 30_000;
+/** A client that asks is reason enough to ask the core, but not each time. */
+const CORE_PROBE_MS = 15_000;
 
 // Ends of this process's share of a session that may go on elsewhere.
 const GOES_ON: ReadonlySet<CloseReason> = new Set(["moved", "handed-over", "core-gone"]);
@@ -207,8 +209,11 @@ export class Counts {
   // ---- what the client says
 
   requested(): void {
-    if (this.coreSide === null || this.coreSide.settled) this.answer();
-    else this.#questions.askCore(this.coreSide);
+    const { coreSide } = this;
+    if (coreSide !== null && !coreSide.settled) return this.#questions.askCore(coreSide);
+    this.answer();
+    // It may ask because nothing comes: a core whose connection has died says nothing, and nothing of this client waits for it.
+    if (this.session.portable && !this.#isParked) coreSide?.probe(CORE_PROBE_MS);
   }
 
   /** Tells the client how many of its stanzas are handled. */
@@ -262,7 +267,8 @@ export class Counts {
     const { queue } = this;
     const { link, phase, host } = this.session;
     const sequence = this.coreSide?.received ?? 0;
-    const nowSeconds = Math.floor(host.clock.wall() / 1000);
+    // Up: clients sort by what a delay note says, and what came live in the same second has arrived before this.
+    const nowSeconds = Math.ceil(host.clock.wall() / 1000);
     const direct = link !== null && phase !== "resuming" && queue.unsent === 0 && link.pendingBytes < SOCKET_BYTES;
     // The core knows one order only: a portable session keeps it.
     const replaying = phase === "resuming" && this.#resumption.promised === null && !this.session.portable;

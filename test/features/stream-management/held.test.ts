@@ -18,7 +18,8 @@ function scene() {
   const link = { transport: "tcp", writtenBytes: 0, takenBytes: 0, pendingBytes: 0, flush() {}, recall() {} };
   const core = { traits: { maxUnacked: 1000, pastMaxUnacked: "forgets" }, write, flush() {} };
   const counts = { stanzasFromCore: 0, stanzasToCore: 0, linkRoom: 1000, injectedToCore: null };
-  const session = { id: "s", phase: "active", log: { info() {} }, link, core, ...counts };
+  const host = { clock: { now: () => 0 } };
+  const session = { id: "s", phase: "active", log: { info() {} }, link, core, host, ...counts };
   const standIn = new StandIn(session as unknown as Session, NS.sm, { used: 0, max: 1000 }, 1000);
   /** So many bytes go to the client, and it has them. */
   const send = (bytes: number) => {

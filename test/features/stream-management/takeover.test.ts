@@ -127,6 +127,38 @@ test("nothing is answered or put first by the edge in a session that others may 
   assert.deepEqual(core.elements.filter(({ name }) => name === "iq").length, 1, "the bind request alone");
 });
 
+test("a client that only waits and asks finds out that its core's connection has died without a word", async (t) => {
+  const wire = await scene(t);
+  const { client, core, sm } = await wire.managed();
+  client.message("bob@localhost", "all is well");
+  await client.allAcked();
+  const asked = () => core.elements.filter(({ name }) => name === "r").length;
+  const before = asked();
+  core.core.script.answersRequests = false;
+  const ask = async () => {
+    const told = () => wire.edge.metric("breakwater_link_bytes_total", { direction: "to_client" });
+    const soFar = await told();
+    client.write(`<r xmlns='${NS.sm}'/>`);
+    await until(async () => (await told()) > soFar, "it has its answer, as everything is handled");
+  };
+  wire.clock.advance({ seconds: 14 });
+  await ask();
+  assert.equal(asked(), before, "it has answered not long ago");
+  wire.clock.advance({ seconds: 1 });
+  await ask();
+  await until(() => asked() === before + 1, "it is asked");
+  wire.clock.advance({ seconds: 20 });
+  await ask();
+  assert.equal(asked(), before + 1, "once");
+  wire.clock.advance({ seconds: 11 });
+  await client.closed;
+  const { client: again, core: fresh } = await wire.authenticated();
+  const answer = again.resume(sm);
+  await fresh.expect(/^<resume /);
+  fresh.write(`<resumed xmlns='${NS.sm}' previd='x' h='1'/>`);
+  assert.equal((await answer).name, "resumed");
+});
+
 test("a core that no longer answers is asked on the stream that the client brings, and given up after half a minute", async (t) => {
   const wire = await scene(t);
   const { client, core, sm } = await wire.managed();
