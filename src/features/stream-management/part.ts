@@ -98,10 +98,9 @@ export class StreamManagementPart implements Part, LeftoversOwner {
 
   // True: it is kept for a moment, as the client may be about to enable XEP-0198.
   #waits(frame: Frame): boolean {
-    const { budget, outlives } = this.#feature;
     if (this.#firstWords === null) {
-      if (!outlives || this.#standIn !== null || !this.#needsStandIn(frame)) return false;
-      this.#firstWords = new FirstWords(this.#session, budget, this.#boundAt, () => {
+      if (this.#standIn !== null || !this.#needsStandIn(frame) || !this.#feature.outlives) return false;
+      this.#firstWords = new FirstWords(this.#session, this.#feature.budget, this.#boundAt, () => {
         this.#sayFirstWords();
         this.#session.flushCore();
       });
