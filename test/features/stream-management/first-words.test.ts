@@ -65,63 +65,6 @@ test("the core is asked to keep the session before it hears of the presence; eac
   assert.equal(again.sm!.acked, 2);
 });
 
-for (const [of, h] of [
-  [2, 0],
-  [5, 3],
-] as const) {
-  test(`taken over by another edge, the client hears ${h} where its core has handled ${of}, two of them from before`, async (t) => {
-    const wire = await Wire.start(t, { turned: true, config });
-    const session = { core: "main", coreId: "core's own", xmlns: SM3, jid: "alice@localhost/phone" } as const;
-    const id = tokens.seal({ ...session, maxSeconds: 300, beforeClient: 2 });
-    const unacked = ["1", "2", "3", "4"].map(said);
-    const { client, core } = await wire.authenticated();
-    const resumed = client.resume({ ns: SM3, id, max: 300, handled: 7, acked: 0, unacked: [...unacked] });
-    assert.equal((await core.expect(/^<resume /)).attrs["h"], "7");
-    core.sm = { ns: SM3, id: "core's own", max: null };
-    core.handled = of;
-    core.write(`<resumed xmlns='${SM3}' previd='core&apos;s own' h='${of}'/>`);
-    assert.equal((await resumed).attrs["h"], `${h}`);
-    await core.expect(/>4</);
-    assert.deepEqual(core.stanzas.slice(-4 + h), unacked.slice(h), "what the core has not had, and no more");
-    await client.allAcked();
-    assert.equal(client.sm!.acked, 4);
-    client.drop();
-    const again = await wire.resume(client.sm!);
-    assert.deepEqual([again.answer.name, again.answer.attrs["h"]], ["resumed", "4"]);
-  });
-}
-
-test("a core that has given the session up says how much it had; before that its client has said nothing that counts", async (t) => {
-  for (const [of, h] of [
-    [1, "0"],
-    [6, "4"],
-    [3_000_000_000, "2999999998"],
-  ] as const) {
-    const wire = await Wire.start(t, { turned: true, config });
-    const session = { core: "main", coreId: "x", xmlns: SM3, jid: "alice@localhost/phone" } as const;
-    const id = tokens.seal({ ...session, maxSeconds: 300, beforeClient: 2 });
-    const { client, core } = await wire.authenticated();
-    const answer = client.resume({ ns: SM3, id, max: 300, handled: 0, acked: 0, unacked: [] });
-    await core.expect(/^<resume /);
-    core.write(`<failed xmlns='${SM3}' h='${of}'/>`);
-    assert.deepEqual([(await answer).name, (await answer).attrs["h"]], ["failed", h]);
-    await client.bind("phone");
-  }
-});
-
-test("a core that never got what came before: both sessions end, so that the client becomes available again", async (t) => {
-  const wire = await Wire.start(t, { turned: true, config });
-  const session = { core: "main", coreId: "x", xmlns: SM3, jid: "alice@localhost/phone" } as const;
-  const id = tokens.seal({ ...session, maxSeconds: 300, beforeClient: 2 });
-  const { client, core } = await wire.authenticated();
-  const answer = client.resume({ ns: SM3, id, max: 300, handled: 0, acked: 0, unacked: [] });
-  await core.expect(/^<resume /);
-  core.write(`<resumed xmlns='${SM3}' previd='x' h='1'/>`);
-  assert.match((await answer).xml, /<reset .*log in anew/);
-  assert.equal(await core.ended, "stream-end", "or the core would keep it for a client that never comes");
-  assert.equal(await client.closed, "stream-end");
-});
-
 test("an edge that asks such a core anew, as it hears nothing of it, forgets the session that it had itself", async (t) => {
   const { wire, client, core, says } = await scene(t, { answersRequests: false });
   await says(PRESENCE + said("before"));

@@ -54,13 +54,16 @@ test("the core is asked with its own id and the client's h, and both counters go
 });
 
 test("a core that has no such session says so to the client, with the count it knows, and bind works next", async (t) => {
-  for (const [h, shown] of [
-    ["", undefined],
-    [" h='4'", "4"],
+  for (const [h, shown, beforeClient] of [
+    ["", undefined, 0],
+    [" h='4'", "4", 0],
+    [" h='1'", "0", 2],
+    [" h='6'", "4", 2],
+    [" h='3000000000'", "2999999998", 2],
   ] as const) {
     const wire = await scene(t);
     const { client, core } = await wire.authenticated();
-    const answer = client.resume(held());
+    const answer = client.resume(held({ beforeClient }));
     await core.expect(/^<resume[ >]/);
     core.write(`<failed xmlns='${NS.sm}'${h}><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>`);
     const failed = await answer;
@@ -68,6 +71,43 @@ test("a core that has no such session says so to the client, with the count it k
     assert.ok(failed.child("item-not-found"));
     await client.bind("phone");
   }
+});
+
+for (const [of, h] of [
+  [2, 0],
+  [5, 3],
+] as const) {
+  test(`where two stanzas came before <enable/>, a client whose core has handled ${of} hears ${h}`, async (t) => {
+    const wire = await scene(t);
+    const sm = held({ beforeClient: 2 }, 7, 0);
+    const unacked = ["1", "2", "3", "4"].map((id) => `<message to='bob@localhost' id='${id}'/>`);
+    sm.unacked = [...unacked];
+    const { client, core } = await wire.authenticated();
+    const resumed = client.resume(sm);
+    assert.equal((await core.expect(/^<resume /)).attrs["h"], "7");
+    core.sm = { ns: NS.sm, id: "core's own", max: null };
+    core.handled = of;
+    core.write(`<resumed xmlns='${NS.sm}' previd='core&apos;s own' h='${of}'/>`);
+    assert.equal((await resumed).attrs["h"], `${h}`);
+    await core.expect(/id='4'/);
+    assert.deepEqual(core.stanzas.slice(-4 + h), unacked.slice(h), "what the core has not had, and no more");
+    await client.allAcked();
+    assert.equal(client.sm!.acked, 4);
+    client.drop();
+    const again = await wire.resume(client.sm!);
+    assert.deepEqual([again.answer.name, again.answer.attrs["h"]], ["resumed", "4"]);
+  });
+}
+
+test("a core that never got what came before <enable/>: both sessions end, so that the client becomes available again", async (t) => {
+  const wire = await scene(t);
+  const { client, core } = await wire.authenticated();
+  const answer = client.resume(held({ beforeClient: 2 }));
+  await core.expect(/^<resume /);
+  core.write(`<resumed xmlns='${NS.sm}' previd='x' h='1'/>`);
+  assert.match((await answer).xml, /<reset .*log in anew/);
+  assert.equal(await core.ended, "stream-end", "or the core would keep it for a client that never comes");
+  assert.equal(await client.closed, "stream-end");
 });
 
 test("without the secret, for another core or with a token that names nobody the core is not even asked", async (t) => {

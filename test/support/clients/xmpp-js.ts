@@ -131,15 +131,12 @@ export class XmppJs implements LibraryClient {
 
   /** How the connection ended by itself. */
   async disconnected(): Promise<void> {
-    if (this.entity.status === "disconnect") return;
-    await new Promise<void>((resolve, reject) => {
-      const patience = setTimeout(() => reject(new Error("the connection did not end")), PATIENCE_MS);
-      // A WebSocket that is cut has an error first, at which `once` of Node would give up.
-      this.entity.once("disconnect", () => {
-        clearTimeout(patience);
-        resolve();
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    while (this.entity.status !== "disconnect") {
+      await once(this.entity, "disconnect", { signal }).catch((error) => {
+        if (signal.aborted) throw error; // a WebSocket that is cut has an error of its own first
       });
-    });
+    }
   }
 
   async reconnect(to: { host?: string; port: number } | string = this.options): Promise<"resumed" | "new"> {
